@@ -1,0 +1,136 @@
+using System.Text.Json.Serialization;
+
+namespace CloudFs.Core.Contracts;
+
+// What the daemon's HTTP face says and hears in JSON; the daemon, the replicator and the command share these records.
+// docs/protocol/http.md describes each. Property names on the wire are camelCase.
+
+/// <summary><c>POST /disks</c>: all but <see cref="Replicas"/> go into the disk's first entry.</summary>
+public sealed record NewDiskRequest
+{
+    /// <summary>Bytes; 8 GiB when absent.</summary>
+    public ulong? Size { get; init; }
+
+    public string? Name { get; init; }
+
+    /// <summary>"flush" (when absent), "write" or "async".</summary>
+    public string? Durability { get; init; }
+
+    /// <summary>How many hosts hold it; 1 when absent, and the only number possible without a replicator.</summary>
+    public int? Replicas { get; init; }
+}
+
+/// <summary>The answer to <c>POST /disks</c> (201).</summary>
+public sealed record NewDiskAnswer(string Id, IReadOnlyList<string> Hosts);
+
+/// <summary><c>PATCH /disks/ID</c>: what is absent stays.</summary>
+public sealed record ChangeDiskRequest
+{
+    public string? Name { get; init; }
+
+    /// <summary>Bytes; a disk only grows.</summary>
+    public ulong? Size { get; init; }
+}
+
+/// <summary>A disk: <c>GET /disks</c> (an array) and <c>GET /disks/ID</c>.</summary>
+public sealed record DiskJson
+{
+    public required string Id { get; init; }
+
+    public string? Name { get; init; }
+
+    public required ulong Size { get; init; }
+
+    public required string Durability { get; init; }
+
+    /// <summary>"primary" or "mirror".</summary>
+    public required string Role { get; init; }
+
+    public required bool Writable { get; init; }
+
+    /// <summary>LSN and version of the newest durable entry.</summary>
+    public required ulong Lsn { get; init; }
+
+    public required string Head { get; init; }
+
+    /// <summary>The newest entry, durable or not.</summary>
+    public required ulong NewestLsn { get; init; }
+
+    public required string Newest { get; init; }
+
+    /// <summary>The oldest LSN that /stream can begin with.</summary>
+    public required ulong OldestLsn { get; init; }
+
+    public required ulong LiveBytes { get; init; }
+
+    public required ulong HistoryBytes { get; init; }
+
+    /// <summary>Time of the newest entry, ISO 8601 with microseconds, UTC.</summary>
+    public required string Time { get; init; }
+
+    public required ViewJson View { get; init; }
+
+    public required IReadOnlyList<ReplicaJson> Replicas { get; init; }
+
+    public required DiskHealthJson Health { get; init; }
+}
+
+/// <summary>The view in force.</summary>
+public sealed record ViewJson(string Id, ulong Epoch, string Primary);
+
+/// <summary>A replica of the view.</summary>
+public sealed record ReplicaJson(string Host, string Device, bool Witness);
+
+/// <summary>"ok" or "degraded", why, and the ranges (bytes) that answer EIO.</summary>
+public sealed record DiskHealthJson(
+    string Status, string Reason, ulong DamagedBytes, IReadOnlyList<DamageJson> Damage);
+
+/// <summary>A range in bytes that answers EIO until it is overwritten or trimmed.</summary>
+public sealed record DamageJson(ulong Offset, ulong Length, string Reason);
+
+/// <summary><c>GET /host</c>: this daemon.</summary>
+public sealed record HostJson
+{
+    public required string Host { get; init; }
+
+    public required string Device { get; init; }
+
+    public required string Version { get; init; }
+
+    public required int Pid { get; init; }
+
+    /// <summary>Where NBD is served: "127.0.0.1:10809", "unix:/path".</summary>
+    public required IReadOnlyList<string> Nbd { get; init; }
+
+    public required string Http { get; init; }
+
+    public required SpaceJson Space { get; init; }
+}
+
+/// <summary>Room on the device, bytes.</summary>
+public sealed record SpaceJson(ulong Capacity, ulong Free, ulong Reclaimable, ulong Reserved, ulong Live);
+
+/// <summary><c>GET /healthz</c>.</summary>
+public sealed record HealthJson(string Status, IReadOnlyList<HealthIssueJson> Reasons);
+
+/// <summary>One reason why the status is not ok.</summary>
+public sealed record HealthIssueJson(string Code, string Message);
+
+/// <summary>The body of every answer of 400 and above: one line that says what to do.</summary>
+public sealed record ErrorJson(string Error);
+
+/// <summary>Source-generated JSON for the contracts: no reflection at run time.</summary>
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+    WriteIndented = true,
+    UnmappedMemberHandling = JsonUnmappedMemberHandling.Skip)]
+[JsonSerializable(typeof(NewDiskRequest))]
+[JsonSerializable(typeof(NewDiskAnswer))]
+[JsonSerializable(typeof(ChangeDiskRequest))]
+[JsonSerializable(typeof(DiskJson))]
+[JsonSerializable(typeof(IReadOnlyList<DiskJson>))]
+[JsonSerializable(typeof(HostJson))]
+[JsonSerializable(typeof(HealthJson))]
+[JsonSerializable(typeof(ErrorJson))]
+public sealed partial class HttpContractsJson : JsonSerializerContext;
