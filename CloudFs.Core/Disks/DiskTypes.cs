@@ -1,19 +1,7 @@
+using CloudFs.Core.Format;
 using CloudFs.Core.Primitives;
 
 namespace CloudFs.Core.Disks;
-
-/// <summary>When an acknowledgement means durable (PROTOCOL.md, 14).</summary>
-public enum Durability
-{
-    /// <summary>FLUSH and FUA are durable when acknowledged; a plain write survives the death of the process.</summary>
-    Flush,
-
-    /// <summary>Every write is as FUA.</summary>
-    Write,
-
-    /// <summary>As <see cref="Flush"/>, but replicas are not waited for.</summary>
-    Async,
-}
 
 /// <summary>What this host is to a disk.</summary>
 public enum DiskRole
@@ -31,7 +19,7 @@ public readonly record struct DiskVersion(ulong Lsn, Id160 Id);
 /// <summary>What a new disk is to be.</summary>
 /// <param name="SizeBytes">Bytes, a positive multiple of 512, at most 2^55 sectors.</param>
 /// <param name="Name">A name by FORMAT.md's rule, or null.</param>
-/// <param name="Durability">See <see cref="Disks.Durability"/>.</param>
+/// <param name="Durability">When its writes are acknowledged.</param>
 public sealed record DiskSpec(ulong SizeBytes, string? Name = null, Durability Durability = Durability.Flush)
 {
     /// <summary>8 GiB, the size of a disk unless asked otherwise.</summary>

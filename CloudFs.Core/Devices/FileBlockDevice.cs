@@ -1,0 +1,216 @@
+using System.Runtime.InteropServices;
+using CloudFs.Core.Layout;
+using CloudFs.Core.Primitives;
+using Microsoft.Win32.SafeHandles;
+
+namespace CloudFs.Core.Devices;
+
+/// <summary>
+/// A raw block device or a loopback file, held exclusively: a block device by O_EXCL (so a mounted one is busy), both by
+/// an flock. Reads that the page cache can answer complete at once; others go to the thread pool.
+/// </summary>
+public sealed class FileBlockDevice : IBlockDevice
+{
+    private readonly SafeFileHandle _file;
+    private readonly string _path;
+
+    private FileBlockDevice(SafeFileHandle file, string path, bool isBlock, ulong length, int physicalBlock)
+    {
+        _file = file;
+        _path = path;
+        IsBlockDevice = isBlock;
+        Length = length;
+        PhysicalBlock = physicalBlock;
+    }
+
+    public ulong Length { get; private set; }
+
+    public int PhysicalBlock { get; }
+
+    /// <summary>True for a block device, false for a file.</summary>
+    public bool IsBlockDevice { get; }
+
+    /// <summary>
+    /// Opens what is at <paramref name="path"/>. A file that is not there is made (sparse, for its owner alone) when
+    /// <paramref name="sizeBytes"/> is given; a smaller one grows to it.
+    /// </summary>
+    /// <exception cref="DeviceRefusedException">It can't be opened, is in use, or is too small; one line says so.</exception>
+    public static FileBlockDevice Open(string path, ulong? sizeBytes, bool readOnly = false)
+    {
+        var created = false;
+        if (!File.Exists(path))
+        {
+            if (sizeBytes is null || readOnly)
+            {
+                throw new DeviceRefusedException(
+                    $"{path}: there is no such device or file; give --size to make a file of that size");
+            }
+
+            if (sizeBytes < DeviceGeometry.MinDeviceBytes)
+            {
+                throw TooSmall(path, sizeBytes.Value);
+            }
+
+            created = true;
+        }
+
+        var isBlock = !created && IsBlock(path);
+        var flags = (readOnly ? Posix.ORdonly : Posix.ORdwr)
+            | (created ? Posix.OCreat | Posix.OExcl : isBlock ? Posix.OExcl : 0);
+        var file = Posix.Open(path, flags, 0x180, out var errno)
+            ?? throw new DeviceRefusedException(errno == Posix.ErrorBusy
+                ? $"{path}: the device is in use: mounted, or held by another program"
+                : $"{path}: it can't be opened: {Posix.Describe(errno)}");
+        try
+        {
+            return Take(file, path, isBlock, created ? sizeBytes : readOnly ? null : sizeBytes);
+        }
+        catch
+        {
+            file.Dispose();
+            if (created)
+            {
+                File.Delete(path);
+            }
+
+            throw;
+        }
+    }
+
+    public ValueTask ReadAsync(ulong offset, Memory<byte> destination)
+    {
+        var done = TryReadCached(offset, destination);
+        return done == destination.Length
+            ? ValueTask.CompletedTask
+            : new ValueTask(ReadRestAsync(offset + (ulong)done, destination[done..]));
+    }
+
+    public ValueTask WriteAsync(ulong offset, ReadOnlyMemory<byte> source)
+    {
+        try
+        {
+            RandomAccess.Write(_file, source.Span, checked((long)offset));
+            return ValueTask.CompletedTask;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            throw new DeviceException($"{_path}: writing {source.Length} bytes at {offset} failed: {e.Message}", e);
+        }
+    }
+
+    public ValueTask FlushAsync()
+    {
+        if (Posix.FdataSync(_file) != 0)
+        {
+            throw new DeviceException($"{_path}: flush failed: {Posix.Describe(Marshal.GetLastPInvokeError())}");
+        }
+
+        return ValueTask.CompletedTask;
+    }
+
+    public ValueTask<bool> TryReserveAsync(ulong offset, ulong length)
+    {
+        if (IsBlockDevice || Posix.Fallocate(_file, 0, (long)offset, (long)length) == 0)
+        {
+            return ValueTask.FromResult(true);
+        }
+
+        // A file system that can't preallocate is taken at its word: writes will tell.
+        var errno = Marshal.GetLastPInvokeError();
+        return ValueTask.FromResult(errno is not (Posix.ErrorNoSpace or Posix.ErrorQuota or Posix.ErrorTooBig));
+    }
+
+    public void Dispose() => _file.Dispose();
+
+    private static FileBlockDevice Take(SafeFileHandle file, string path, bool isBlock, ulong? sizeBytes)
+    {
+        if (Posix.Flock(file, Posix.LockExclusiveNow) != 0)
+        {
+            throw new DeviceRefusedException($"{path}: it is in use by another daemon (or another program locks it)");
+        }
+
+        ulong length;
+        var physical = DeviceGeometry.MaxPhysicalBlock;
+        if (isBlock)
+        {
+            if (Posix.IoctlU64(file, Posix.BlkGetSize64, out length) != 0)
+            {
+                throw new DeviceRefusedException($"{path}: its size can't be had: not a disk?");
+            }
+
+            // Some devices report more than a page (RAID stripes): what can tear is what we pad to, at most 4 KiB.
+            if (Posix.IoctlI32(file, Posix.BlkPhysicalBlockSize, out var reported) == 0 && reported >= 512)
+            {
+                physical = Math.Min(reported, DeviceGeometry.MaxPhysicalBlock);
+            }
+
+            if (sizeBytes > length)
+            {
+                throw new DeviceRefusedException($"{path}: the device has {length} bytes, --size asks for {sizeBytes}");
+            }
+        }
+        else
+        {
+            length = checked((ulong)RandomAccess.GetLength(file));
+            if (sizeBytes > length)
+            {
+                if (Posix.Ftruncate(file, checked((long)sizeBytes.Value)) != 0)
+                {
+                    throw new DeviceRefusedException(
+                        $"{path}: it can't grow to {sizeBytes} bytes: {Posix.Describe(Marshal.GetLastPInvokeError())}");
+                }
+
+                length = sizeBytes.Value;
+            }
+        }
+
+        return length < DeviceGeometry.MinDeviceBytes
+            ? throw TooSmall(path, length)
+            : new FileBlockDevice(file, path, isBlock, length, physical);
+    }
+
+    private static DeviceRefusedException TooSmall(string path, ulong length) => new(
+        $"{path}: too small: {length} bytes, at least {DeviceGeometry.MinDeviceBytes} (104 MiB) are needed");
+
+    private static bool IsBlock(string path)
+    {
+        var target = new FileInfo(path).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? path;
+        return target.StartsWith("/dev/", StringComparison.Ordinal)
+            && (File.GetAttributes(target) & FileAttributes.Device) != 0;
+    }
+
+    // RWF_NOWAIT answers only from the page cache, so the caller's thread never waits for the disk.
+    private unsafe int TryReadCached(ulong offset, Memory<byte> destination)
+    {
+        fixed (byte* start = destination.Span)
+        {
+            var vector = new Posix.IoVector { Base = start, Length = (nuint)destination.Length };
+            var read = Posix.Preadv2(_file, &vector, 1, checked((long)offset), Posix.ReadNoWait);
+            return read < 0 ? 0 : (int)read;
+        }
+    }
+
+    private async Task ReadRestAsync(ulong offset, Memory<byte> destination)
+    {
+        while (!destination.IsEmpty)
+        {
+            int read;
+            try
+            {
+                read = await RandomAccess.ReadAsync(_file, destination, checked((long)offset), CancellationToken.None);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                throw new DeviceException($"{_path}: reading {destination.Length} bytes at {offset} failed: {e.Message}", e);
+            }
+
+            if (read == 0)
+            {
+                throw new DeviceException($"{_path}: the device ends before {offset + (ulong)destination.Length}");
+            }
+
+            offset += (ulong)read;
+            destination = destination[read..];
+        }
+    }
+}

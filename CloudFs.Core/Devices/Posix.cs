@@ -1,0 +1,67 @@
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace CloudFs.Core.Devices;
+
+/// <summary>The few system calls that .NET has no face for. Linux, 64 bit.</summary>
+internal static partial class Posix
+{
+    public const int ORdonly = 0;
+    public const int ORdwr = 2;
+    public const int OCreat = 0x40;
+    public const int OExcl = 0x80;
+    public const int OCloexec = 0x80000;
+    public const int LockExclusiveNow = 2 | 4;
+    public const int ErrorBusy = 16;
+    public const int ErrorAgain = 11;
+    public const int ErrorNoSpace = 28;
+    public const int ErrorQuota = 122;
+    public const int ErrorTooBig = 27;
+    public const int ErrorNoSuchEntry = 2;
+    public const nuint BlkGetSize64 = 0x80081272;
+    public const nuint BlkPhysicalBlockSize = 0x127B;
+    public const int ReadNoWait = 8;
+
+    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int OpenRaw(string path, int flags, int mode);
+
+    [LibraryImport("libc", EntryPoint = "flock", SetLastError = true)]
+    public static partial int Flock(SafeFileHandle file, int operation);
+
+    [LibraryImport("libc", EntryPoint = "fdatasync", SetLastError = true)]
+    public static partial int FdataSync(SafeFileHandle file);
+
+    [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
+    public static partial int Fallocate(SafeFileHandle file, int mode, long offset, long length);
+
+    [LibraryImport("libc", EntryPoint = "ftruncate", SetLastError = true)]
+    public static partial int Ftruncate(SafeFileHandle file, long length);
+
+    [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
+    public static partial int IoctlU64(SafeFileHandle file, nuint request, out ulong value);
+
+    [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
+    public static partial int IoctlI32(SafeFileHandle file, nuint request, out int value);
+
+    [LibraryImport("libc", EntryPoint = "preadv2", SetLastError = true)]
+    public static unsafe partial nint Preadv2(SafeFileHandle file, IoVector* vectors, int count, long offset, int flags);
+
+    /// <summary>open(2) with O_CLOEXEC; null with errno when it fails.</summary>
+    public static SafeFileHandle? Open(string path, int flags, int mode, out int errno)
+    {
+        var descriptor = OpenRaw(path, flags | OCloexec, mode);
+        errno = descriptor < 0 ? Marshal.GetLastPInvokeError() : 0;
+        return descriptor < 0 ? null : new SafeFileHandle(descriptor, ownsHandle: true);
+    }
+
+    /// <summary>The system's words for an errno.</summary>
+    public static string Describe(int errno) => Marshal.GetPInvokeErrorMessage(errno);
+
+    /// <summary>struct iovec.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    public unsafe struct IoVector
+    {
+        public void* Base;
+        public nuint Length;
+    }
+}

@@ -1,0 +1,327 @@
+using CloudFs.Core.Primitives;
+
+namespace CloudFs.Core.Index;
+
+/// <summary>
+/// The extent map in memory: leaves of up to 128 sorted extents under one sorted array, so that lookups are two binary
+/// searches over memory that lies together. Leaves are copied on the first change after a snapshot.
+/// </summary>
+public sealed class ExtentMap(ILiveness? liveness) : IExtentMap
+{
+    /// <summary>5 KiB a leaf: an insertion moves 2.5 KiB on average, and a million extents need 8,000 leaves.</summary>
+    private const int LeafCapacity = 128;
+
+    private readonly List<Leaf> _leaves = [];
+    private int _epoch;
+
+    public int Count { get; private set; }
+
+    public ulong DataSectors { get; private set; }
+
+    public ulong LostSectors { get; private set; }
+
+    public void Apply(in MappedExtent extent)
+    {
+        Invariant.That(extent.Sectors > 0, "an extent maps at least one sector");
+        RemoveRange(extent.Lba, extent.End, extent.Position);
+        var (leaf, item) = Seek(extent.Lba);
+        if (TryJoinBefore(leaf, item, extent))
+        {
+            return;
+        }
+
+        Insert(leaf, item, extent);
+    }
+
+    public void Clear(LogPosition by)
+    {
+        foreach (var leaf in _leaves)
+        {
+            for (var i = 0; i < leaf.Count; i++)
+            {
+                Forget(leaf.Items[i], by);
+            }
+        }
+
+        _leaves.Clear();
+    }
+
+    public int Find(ulong lba, ulong end, Span<MappedExtent> into)
+    {
+        var found = 0;
+        var (leaf, item) = Seek(lba);
+        while (found < into.Length && leaf < _leaves.Count)
+        {
+            if (item == _leaves[leaf].Count)
+            {
+                leaf++;
+                item = 0;
+                continue;
+            }
+
+            ref readonly var extent = ref _leaves[leaf].Items[item++];
+            if (extent.Lba >= end)
+            {
+                break;
+            }
+
+            into[found++] = extent.Clip(lba, end);
+        }
+
+        return found;
+    }
+
+    public ExtentSnapshot Snapshot()
+    {
+        _epoch++;
+        return new ExtentSnapshot([.. _leaves.Select(leaf => new ArraySegment<MappedExtent>(leaf.Items, 0, leaf.Count))]);
+    }
+
+    /// <summary>The place of the first extent that ends after <paramref name="lba"/>; past the end where there is none.</summary>
+    private (int Leaf, int Item) Seek(ulong lba)
+    {
+        var low = 0;
+        var high = _leaves.Count;
+        while (low < high)
+        {
+            var middle = (low + high) / 2;
+            if (_leaves[middle].Last.End > lba)
+            {
+                high = middle;
+            }
+            else
+            {
+                low = middle + 1;
+            }
+        }
+
+        return low == _leaves.Count ? (low, 0) : (low, _leaves[low].FirstEndingAfter(lba));
+    }
+
+    private void RemoveRange(ulong from, ulong to, LogPosition by)
+    {
+        var (index, item) = Seek(from);
+        while (index < _leaves.Count)
+        {
+            if (item == _leaves[index].Count)
+            {
+                index++;
+                item = 0;
+                continue;
+            }
+
+            if (_leaves[index].Items[item].Lba >= to)
+            {
+                return;
+            }
+
+            var leaf = Own(index);
+            var extent = leaf.Items[item];
+            Forget(extent, by);
+            if (extent.Lba < from)
+            {
+                leaf.Items[item] = Remember(extent.Clip(extent.Lba, from));
+                item++;
+                if (extent.End > to)
+                {
+                    Insert(index, item, extent.Clip(to, extent.End));
+                    return;
+                }
+            }
+            else if (extent.End > to)
+            {
+                leaf.Items[item] = Remember(extent.Clip(to, extent.End));
+                return;
+            }
+            else
+            {
+                item = RemoveContained(index, item, to, by);
+            }
+        }
+    }
+
+    /// <summary>Drops the run of extents from an item on that lie wholly below <paramref name="to"/>; the first is forgotten already.</summary>
+    private int RemoveContained(int index, int item, ulong to, LogPosition by)
+    {
+        var leaf = _leaves[index];
+        var last = item + 1;
+        while (last < leaf.Count && leaf.Items[last].End <= to)
+        {
+            Forget(leaf.Items[last++], by);
+        }
+
+        leaf.RemoveAt(item, last - item);
+        if (leaf.Count == 0)
+        {
+            _leaves.RemoveAt(index);
+            return 0;
+        }
+
+        return item;
+    }
+
+    private bool TryJoinBefore(int index, int item, in MappedExtent extent)
+    {
+        if (item == 0)
+        {
+            if (index == 0)
+            {
+                return false;
+            }
+
+            index--;
+            item = _leaves[index].Count;
+        }
+
+        var before = _leaves[index].Items[item - 1];
+        if (before.End != extent.Lba || !before.SameSource(extent))
+        {
+            return false;
+        }
+
+        Count -= 1;
+        Tally(before, -1);
+        liveness?.Removed(before, extent.Position);
+        Own(index).Items[item - 1] = Remember(before with { Sectors = before.Sectors + extent.Sectors });
+        return true;
+    }
+
+    private void Insert(int index, int item, in MappedExtent extent)
+    {
+        if (index == _leaves.Count)
+        {
+            if (index > 0 && _leaves[index - 1].Count < LeafCapacity)
+            {
+                index--;
+                item = _leaves[index].Count;
+            }
+            else
+            {
+                _leaves.Add(new Leaf(_epoch));
+            }
+        }
+
+        var leaf = Own(index);
+        if (leaf.Count == LeafCapacity)
+        {
+            // Ascending writes fill leaves to the brim; others split in the middle.
+            var at = item == LeafCapacity && index == _leaves.Count - 1 ? LeafCapacity : LeafCapacity / 2;
+            _leaves.Insert(index + 1, leaf.SplitAt(at, _epoch));
+            if (item > at || at == LeafCapacity)
+            {
+                index++;
+                item -= at;
+                leaf = _leaves[index];
+            }
+        }
+
+        leaf.InsertAt(item, Remember(extent));
+    }
+
+    private Leaf Own(int index)
+    {
+        var leaf = _leaves[index];
+        if (leaf.Epoch != _epoch)
+        {
+            leaf = leaf.Copy(_epoch);
+            _leaves[index] = leaf;
+        }
+
+        return leaf;
+    }
+
+    private MappedExtent Remember(in MappedExtent extent)
+    {
+        Count++;
+        Tally(extent, 1);
+        liveness?.Added(extent);
+        return extent;
+    }
+
+    private void Forget(in MappedExtent extent, LogPosition by)
+    {
+        Count--;
+        Tally(extent, -1);
+        liveness?.Removed(extent, by);
+    }
+
+    private void Tally(in MappedExtent extent, int sign)
+    {
+        var sectors = unchecked((ulong)((long)extent.Sectors * sign));
+        unchecked
+        {
+            DataSectors += extent.Content == MappedContent.Data ? sectors : 0;
+            LostSectors += extent.Content == MappedContent.Lost ? sectors : 0;
+        }
+    }
+
+    private sealed class Leaf(int epoch)
+    {
+        public MappedExtent[] Items { get; private init; } = new MappedExtent[LeafCapacity];
+
+        public int Count { get; private set; }
+
+        /// <summary>The map's epoch when this leaf was made: older than the map's means that a snapshot shares it.</summary>
+        public int Epoch { get; } = epoch;
+
+        public ref readonly MappedExtent Last => ref Items[Count - 1];
+
+        public int FirstEndingAfter(ulong lba)
+        {
+            var low = 0;
+            var high = Count;
+            while (low < high)
+            {
+                var middle = (low + high) / 2;
+                if (Items[middle].End > lba)
+                {
+                    high = middle;
+                }
+                else
+                {
+                    low = middle + 1;
+                }
+            }
+
+            return low;
+        }
+
+        public void InsertAt(int item, in MappedExtent extent)
+        {
+            Array.Copy(Items, item, Items, item + 1, Count - item);
+            Items[item] = extent;
+            Count++;
+        }
+
+        public void RemoveAt(int item, int count)
+        {
+            Array.Copy(Items, item + count, Items, item, Count - item - count);
+            Count -= count;
+        }
+
+        public Leaf SplitAt(int item, int newEpoch)
+        {
+            var right = new Leaf(newEpoch) { Count = Count - item };
+            Array.Copy(Items, item, right.Items, 0, right.Count);
+            Count = item;
+            return right;
+        }
+
+        public Leaf Copy(int newEpoch)
+        {
+            var copy = new Leaf(newEpoch) { Count = Count };
+            Array.Copy(Items, copy.Items, Count);
+            return copy;
+        }
+    }
+}
+
+/// <summary>A map as it stood at one moment: sorted runs of extents.</summary>
+public sealed class ExtentSnapshot(IReadOnlyList<ArraySegment<MappedExtent>> leaves)
+{
+    /// <summary>Extents in all.</summary>
+    public int Count => leaves.Sum(leaf => leaf.Count);
+
+    /// <summary>The runs, in the order of their sectors.</summary>
+    public IReadOnlyList<ArraySegment<MappedExtent>> Leaves => leaves;
+}
