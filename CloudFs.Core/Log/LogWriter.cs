@@ -1,0 +1,558 @@
+using CloudFs.Core.Devices;
+using CloudFs.Core.Layout;
+using CloudFs.Core.Primitives;
+
+namespace CloudFs.Core.Log;
+
+/// <summary>
+/// The one writer of the log. An append puts its items into the open commit in the write buffer, which survives the death
+/// of the process, and is done; the loop writes commits to the device in order, one at a time, and makes what was written
+/// durable in one flush for all who wait (group commit), at the latest 100 ms after the first append.
+/// <para>
+/// Crash order: (1) items are whole in a slot, then published; (2) the commit closes: trailer, record; (3) it is written;
+/// (4) its slot is free; (5) a flush makes it durable; (6) sinks learn so, waiters end, in order. When a segment is full
+/// its footer is written and flushed before the first commit of the next: so a tear can only be in the newest segment.
+/// A write or flush that failed poisons the log: all who wait fail, and nothing is appended any more.
+/// </para>
+/// </summary>
+public sealed class LogWriter
+{
+    /// <summary>What was not flushed by anybody is durable this long after it was appended (PROTOCOL.md, 16).</summary>
+    private static readonly TimeSpan FlushDelay = TimeSpan.FromMilliseconds(100);
+
+    private readonly IBlockDevice _device;
+    private readonly SegmentTable _segments;
+    private WriteBuffer _buffer;
+    private readonly Id160 _deviceId;
+    private readonly int _physicalBlock;
+    private readonly AsyncSignal _wake = new();
+    private readonly AsyncBroadcast _room = new();
+    private readonly ITimer _timer;
+
+    // Guarded by the gate.
+    private readonly Queue<LogJob> _jobs = new();
+    private OpenCommit? _open;
+    private SegmentCatalog? _catalog;
+    private readonly List<SegmentCatalog> _sealing = [];
+    private LogPosition _end;
+    private LogPosition _dataEnd;
+    private ulong _nextSequence;
+    private TaskCompletionSource<IoStatus>? _pendingFlush;
+    private TaskCompletionSource<IoStatus>? _servedFlush;
+    private bool _timerArmed;
+    private bool _flushDue;
+    private bool _markDue;
+    private bool _stopping;
+    private Exception? _failure;
+
+    // The loop's own.
+    private readonly List<OpenCommit> _written = [];
+    private byte[] _footer = [];
+    private LogPosition _writtenEnd;
+    private LogPosition _claimed;
+    private ulong _durable;
+
+    public LogWriter(
+        IBlockDevice device, SegmentTable segments, WriteBuffer buffer, Id160 deviceId, int physicalBlock, LogEnd end,
+        TimeProvider time)
+    {
+        _device = device;
+        _segments = segments;
+        _buffer = buffer;
+        _deviceId = deviceId;
+        _physicalBlock = physicalBlock;
+        _catalog = end.Catalog;
+        _end = _dataEnd = _writtenEnd = _claimed = end.Position;
+        _durable = end.Position.Value;
+        _nextSequence = end.NextSequence;
+        _timer = time.CreateTimer(_ => OnTimer(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+    }
+
+    /// <summary>Guards appends. Taken after a disk's own lock, never before it.</summary>
+    public Lock Gate { get; } = new();
+
+    /// <summary>Everything before it is durable. Never goes back.</summary>
+    public LogPosition Durable => new(Volatile.Read(ref _durable));
+
+    /// <summary>Why the log takes nothing more; null while it does.</summary>
+    public Exception? Failure => Volatile.Read(ref _failure);
+
+    /// <summary>Completes when something has changed for an append that was told to wait.</summary>
+    public Task RoomChanged => _room.Task;
+
+    /// <summary>Counters for metrics.</summary>
+    public LogCounters Counters { get; } = new();
+
+    /// <summary>Tells whoever keeps house that a segment was taken (so the next must be prepared) or room is short.</summary>
+    public Action? Upkeep { get; set; }
+
+    /// <summary>The end of the log, open commit included. Under the gate.</summary>
+    public LogPosition End => _open is null ? _end : _open.Position.Plus(_open.Filled);
+
+    /// <summary>
+    /// Finds room for items that will stand together in one commit. On Ok the caller, still holding the gate, fills
+    /// <paramref name="destination"/> and calls <see cref="Publish"/>; on anything else nothing has happened.
+    /// </summary>
+    public AppendRoom TryReserve(in AppendSize size, bool urgent, out Span<byte> destination, out LogPosition position)
+    {
+        destination = default;
+        position = default;
+        if (_failure is not null || _stopping)
+        {
+            return AppendRoom.Failed;
+        }
+
+        if (!urgent && !_segments.HasRoom)
+        {
+            return AppendRoom.NoSpace;
+        }
+
+        if (_open is not null && !Fits(_open, size))
+        {
+            CloseOpen(CommitContent.New);
+        }
+
+        if (_open is null)
+        {
+            var room = TryOpen(size, urgent);
+            if (room != AppendRoom.Ok)
+            {
+                return room;
+            }
+        }
+
+        destination = _open!.Room(size.Bytes);
+        position = _open.Position.Plus(_open.Filled);
+        return AppendRoom.Ok;
+    }
+
+    /// <summary>Takes in what was reserved last: from here on it survives the process. Under the gate.</summary>
+    public void Publish(in AppendSize size, IDurableSink sink, ulong lsn, Id160 id)
+    {
+        var open = _open!;
+        var items = open.Room(size.Bytes);
+        var place = open.Position.Offset + (uint)open.Filled;
+        while (!items.IsEmpty)
+        {
+            var measured = LogItem.TryMeasure(items, out var headerLength, out var totalLength);
+            Invariant.That(measured, "only whole items are appended");
+            _catalog!.Add(items[..headerLength], place);
+            place += (uint)totalLength;
+            items = items[totalLength..];
+        }
+
+        open.Take(size);
+        open.Note(sink, lsn, id);
+        _buffer.Publish(open.Slot, open.Filled);
+        _markDue = false;
+        ArmTimer();
+    }
+
+    /// <summary>Ends with Ok once everything that was appended before this call is durable.</summary>
+    public ValueTask<IoStatus> FlushAsync()
+    {
+        lock (Gate)
+        {
+            if (_failure is not null)
+            {
+                return ValueTask.FromResult(IoStatus.Poisoned);
+            }
+
+            if (_open is null && _jobs.Count == 0 && Durable >= _dataEnd)
+            {
+                return ValueTask.FromResult(IoStatus.Ok);
+            }
+
+            _pendingFlush ??= new TaskCompletionSource<IoStatus>(TaskCreationOptions.RunContinuationsAsynchronously);
+            _wake.Set();
+            return new ValueTask<IoStatus>(_pendingFlush.Task);
+        }
+    }
+
+    /// <summary>Closes the open commit, so that what is appended from here on lies at or behind the position returned.</summary>
+    public LogPosition Cut()
+    {
+        lock (Gate)
+        {
+            CloseOpen(CommitContent.New);
+            _wake.Set();
+            return _end;
+        }
+    }
+
+    /// <summary>The headers of a segment that has no footer yet; null for any other. Read it only under the gate.</summary>
+    public SegmentCatalog? OpenCatalog(ulong use) =>
+        _catalog?.Use == use ? _catalog : _sealing.Find(catalog => catalog.Use == use);
+
+    /// <summary>
+    /// Goes on with another buffer, once nothing is open or under way: recovery replays what it found in a buffer through
+    /// one of its own, so that the found one stays whole until all of it is durable.
+    /// </summary>
+    public void ChangeBuffer(WriteBuffer buffer)
+    {
+        lock (Gate)
+        {
+            Invariant.That(_open is null && _jobs.Count == 0, "the buffer changes at rest");
+            for (var slot = 0; slot < buffer.Slots; slot++)
+            {
+                buffer.Free(slot);
+            }
+
+            buffer.Written = _writtenEnd;
+            _buffer = buffer;
+        }
+    }
+
+    /// <summary>Something that appends wait for may have changed: a segment was prepared or reclaimed.</summary>
+    public void RoomMayHaveChanged() => _room.Pulse();
+
+    /// <summary>The loop. Ends after <see cref="Stop"/>, or with the log poisoned; it never throws.</summary>
+    public async Task RunAsync()
+    {
+        try
+        {
+            while (await RunOnceAsync())
+            {
+                await _wake.WaitAsync();
+            }
+        }
+        catch (Exception e) when (e is DeviceException or InvariantException or ObjectDisposedException)
+        {
+            Fail(e);
+        }
+        finally
+        {
+            await _timer.DisposeAsync();
+        }
+    }
+
+    /// <summary>Makes all durable, seals the open segment, and ends the loop. Nothing can be appended after this call.</summary>
+    public void Stop()
+    {
+        lock (Gate)
+        {
+            if (_stopping)
+            {
+                return;
+            }
+
+            CloseOpen(CommitContent.New);
+            _stopping = true;
+            _flushDue = true;
+            EnqueueSeal();
+            _wake.Set();
+        }
+
+        _room.Pulse();
+    }
+
+    /// <summary>Where the log ends and in which segment it is open, for a checkpoint taken after <see cref="Stop"/> or during.</summary>
+    public (LogPosition End, ulong NextSequence) Tail()
+    {
+        lock (Gate)
+        {
+            return (_end, _nextSequence);
+        }
+    }
+
+    private bool Fits(OpenCommit open, in AppendSize size)
+    {
+        var length = open.LengthWith(size, _physicalBlock);
+        return length <= WriteBuffer.SlotBytes && open.Position.Offset + (long)length
+            + _catalog!.FooterBytes(size.CopyBytes, size.Items, _physicalBlock) <= DeviceGeometry.SegmentBytes;
+    }
+
+    private AppendRoom TryOpen(in AppendSize size, bool urgent)
+    {
+        var slot = FindSlot();
+        if (slot < 0)
+        {
+            _wake.Set();
+            return AppendRoom.Wait;
+        }
+
+        var commit = new OpenCommit(slot, _end, _nextSequence, _buffer.Slot(slot));
+        if (_catalog is null || !Fits(commit, size))
+        {
+            var use = _catalog is null ? _end.Use : _end.Use + 1;
+            var room = _segments.TryTakeNext(use, urgent, out var segment);
+            if (room != AppendRoom.Ok)
+            {
+                Upkeep?.Invoke();
+                return room;
+            }
+
+            EnqueueSeal(segment);
+            _catalog = new SegmentCatalog(use);
+            _end = new LogPosition(use, 0);
+            commit = new OpenCommit(slot, _end, _nextSequence, _buffer.Slot(slot));
+            Upkeep?.Invoke();
+        }
+
+        Invariant.That(Fits(commit, size), "an append fits an empty commit");
+        _nextSequence++;
+        _open = commit;
+        _buffer.Open(slot, commit.Sequence, commit.Position, commit.Filled);
+        return AppendRoom.Ok;
+    }
+
+    private int FindSlot()
+    {
+        for (var slot = 0; slot < _buffer.Slots; slot++)
+        {
+            if (_buffer.SequenceOf(slot) == 0)
+            {
+                return slot;
+            }
+        }
+
+        return -1;
+    }
+
+    private void CloseOpen(CommitContent content)
+    {
+        if (_open is not { } open || (open.IsEmpty && content != CommitContent.Mark))
+        {
+            return;
+        }
+
+        open.Close(_deviceId, Durable, _segments.Next, _physicalBlock, content);
+        _end = open.Position.Plus(open.Length);
+        _dataEnd = content == CommitContent.Mark ? _dataEnd : _end;
+        _jobs.Enqueue(new LogJob(open, null, -1, 0));
+        _open = null;
+        _wake.Set();
+    }
+
+    private void EnqueueSeal(int nextSegment = -1)
+    {
+        if (_catalog is { } full)
+        {
+            _sealing.Add(full);
+            _jobs.Enqueue(new LogJob(
+                null, full, nextSegment >= 0 ? nextSegment : _segments.Next, (int)(_end.Value - new LogPosition(full.Use, 0).Value)));
+            _catalog = null;
+            _end = _dataEnd = new LogPosition(full.Use + 1, 0);
+        }
+    }
+
+    private void ArmTimer()
+    {
+        if (!_timerArmed)
+        {
+            _timerArmed = true;
+            _timer.Change(FlushDelay, Timeout.InfiniteTimeSpan);
+        }
+    }
+
+    private void OnTimer()
+    {
+        lock (Gate)
+        {
+            _timerArmed = false;
+            _flushDue = true;
+        }
+
+        _wake.Set();
+    }
+
+    /// <summary>One round: everything that is there now is written and, if anybody wants it, flushed. False ends the loop.</summary>
+    private async ValueTask<bool> RunOnceAsync()
+    {
+        while (true)
+        {
+            bool flush;
+            bool stop;
+            lock (Gate)
+            {
+                _servedFlush = _pendingFlush;
+                _pendingFlush = null;
+                flush = _servedFlush is not null || _flushDue;
+                _flushDue = false;
+                if (flush)
+                {
+                    CloseOpen(CommitContent.New);
+                }
+
+                MaybeMark(flush);
+                stop = _stopping;
+            }
+
+            await WriteJobsAsync();
+            if (flush && (_servedFlush is not null || _written.Count > 0))
+            {
+                await FlushWrittenAsync();
+            }
+
+            _servedFlush?.TrySetResult(IoStatus.Ok);
+            lock (Gate)
+            {
+                _servedFlush = null;
+                if (_jobs.Count > 0 || _pendingFlush is not null || _flushDue)
+                {
+                    continue;
+                }
+
+                if (!stop && _claimed < Durable && _open is null && !_timerArmed)
+                {
+                    // At rest, one more commit says on the device that all before it is durable: so that rot in what
+                    // was flushed last can't be taken for a torn tail.
+                    _markDue = true;
+                    ArmTimer();
+                }
+
+                return !stop;
+            }
+        }
+    }
+
+    private void MaybeMark(bool due)
+    {
+        if (!due || !_markDue || _open is not null || _jobs.Count > 0 || _catalog is null || _stopping)
+        {
+            return;
+        }
+
+        _markDue = false;
+        var slot = FindSlot();
+        var none = default(AppendSize);
+        if (slot < 0)
+        {
+            return;
+        }
+
+        var mark = new OpenCommit(slot, _end, _nextSequence, _buffer.Slot(slot));
+        if (Fits(mark, none))
+        {
+            _nextSequence++;
+            _open = mark;
+            _buffer.Open(slot, mark.Sequence, mark.Position, mark.Filled);
+            CloseOpen(CommitContent.Mark);
+        }
+    }
+
+    private async ValueTask WriteJobsAsync()
+    {
+        while (true)
+        {
+            LogJob job;
+            lock (Gate)
+            {
+                if (!_jobs.TryDequeue(out job))
+                {
+                    return;
+                }
+            }
+
+            if (job.Commit is { } commit)
+            {
+                await WriteCommitAsync(commit);
+            }
+            else
+            {
+                await SealAsync(job);
+            }
+        }
+    }
+
+    private async ValueTask WriteCommitAsync(OpenCommit commit)
+    {
+        var located = _segments.TryLocate(commit.Position, out var offset);
+        Invariant.That(located, "the open segment is not reclaimed");
+        await _device.WriteAsync(offset, commit.Bytes);
+        Counters.AddCommit(commit.Length);
+        _writtenEnd = commit.Position.Plus(commit.Length);
+        _buffer.Written = _writtenEnd;
+        _buffer.Free(commit.Slot);
+        _claimed = commit.Claim;
+        if (!commit.IsEmpty)
+        {
+            _written.Add(commit);
+        }
+
+        _room.Pulse();
+    }
+
+    private async ValueTask SealAsync(LogJob job)
+    {
+        var catalog = job.Seal!;
+        var length = catalog.FooterBytes(0, 0, _physicalBlock);
+        if (_footer.Length < length)
+        {
+            _footer = GC.AllocateUninitializedArray<byte>(length);
+        }
+
+        catalog.WriteFooter(_footer.AsSpan(0, length), _deviceId, job.CommitsEnd, job.NextSegment, 0);
+        var located = _segments.TryLocate(catalog.Use, out var segment);
+        Invariant.That(located, "the open segment is not reclaimed");
+        await _device.WriteAsync(
+            DeviceGeometry.SegmentOffset(segment) + (ulong)(DeviceGeometry.SegmentBytes - length), _footer.AsMemory(0, length));
+        Counters.AddFooter(length);
+        _writtenEnd = new LogPosition(catalog.Use + 1, 0);
+        await FlushWrittenAsync();
+        _buffer.Written = _writtenEnd;
+        _claimed = _writtenEnd;
+        _segments.Seal(catalog.Use);
+        lock (Gate)
+        {
+            _sealing.Remove(catalog);
+        }
+    }
+
+    private async ValueTask FlushWrittenAsync()
+    {
+        var end = _writtenEnd;
+        await _device.FlushAsync();
+        Counters.AddFlush();
+        Volatile.Write(ref _durable, Math.Max(_durable, end.Value));
+        foreach (var commit in _written)
+        {
+            foreach (var (sink, lsn, id) in commit.Sealed)
+            {
+                sink.OnDurable(lsn, id);
+            }
+        }
+
+        _written.Clear();
+    }
+
+    private void Fail(Exception failure)
+    {
+        lock (Gate)
+        {
+            Volatile.Write(ref _failure, failure);
+            _servedFlush?.TrySetResult(IoStatus.Poisoned);
+            _pendingFlush?.TrySetResult(IoStatus.Poisoned);
+            _servedFlush = _pendingFlush = null;
+        }
+
+        _room.Pulse();
+        Upkeep?.Invoke();
+    }
+
+    private readonly record struct LogJob(OpenCommit? Commit, SegmentCatalog? Seal, int NextSegment, int CommitsEnd);
+}
+
+/// <summary>What the log has written, since it was opened. Written by the loop, read by anybody.</summary>
+public sealed class LogCounters
+{
+    private long _commits;
+    private long _bytes;
+    private long _flushes;
+
+    public ulong Commits => (ulong)Volatile.Read(ref _commits);
+
+    public ulong Bytes => (ulong)Volatile.Read(ref _bytes);
+
+    public ulong Flushes => (ulong)Volatile.Read(ref _flushes);
+
+    internal void AddCommit(int bytes)
+    {
+        Volatile.Write(ref _commits, _commits + 1);
+        Volatile.Write(ref _bytes, _bytes + bytes);
+    }
+
+    internal void AddFooter(int bytes) => Volatile.Write(ref _bytes, _bytes + bytes);
+
+    internal void AddFlush() => Volatile.Write(ref _flushes, _flushes + 1);
+}

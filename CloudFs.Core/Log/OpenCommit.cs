@@ -1,0 +1,101 @@
+using System.Buffers.Binary;
+using CloudFs.Core.Layout;
+using CloudFs.Core.Primitives;
+
+namespace CloudFs.Core.Log;
+
+/// <summary>
+/// A commit while it fills in a slot of the write buffer: room for the record, then items; the trailer and the record are
+/// made when it closes. Guarded by the log's gate.
+/// </summary>
+internal sealed class OpenCommit(int slot, LogPosition position, ulong sequence, Memory<byte> memory)
+{
+    private readonly List<(IDurableSink Sink, ulong Lsn, Id160 Id)> _sealed = [];
+    private int _items;
+    private int _trailerBytes = CommitFrameLayout.Size;
+
+    public int Slot { get; } = slot;
+
+    public LogPosition Position { get; } = position;
+
+    public ulong Sequence { get; } = sequence;
+
+    /// <summary>Bytes of record and items so far.</summary>
+    public int Filled { get; private set; } = CommitFrameLayout.RecordBytes;
+
+    public bool IsEmpty => _items == 0;
+
+    /// <summary>Bytes on the device once closed; 0 until then.</summary>
+    public int Length { get; private set; }
+
+    /// <summary>Up to where it says the log was durable, once closed.</summary>
+    public LogPosition Claim { get; private set; }
+
+    /// <summary>What the device is to be given, once closed.</summary>
+    public ReadOnlyMemory<byte> Bytes => memory[..Length];
+
+    /// <summary>The newest entry of each disk in it.</summary>
+    public IReadOnlyList<(IDurableSink Sink, ulong Lsn, Id160 Id)> Sealed => _sealed;
+
+    /// <summary>Bytes on the device if it were closed with so much more in it.</summary>
+    public int LengthWith(in AppendSize more, int physicalBlock) => DeviceGeometry.AlignUp(
+        Filled + more.Bytes + DeviceGeometry.AlignUp(_trailerBytes + more.TrailerBytes, 512), physicalBlock);
+
+    /// <summary>The room behind what is there.</summary>
+    public Span<byte> Room(int bytes) => memory.Span.Slice(Filled, bytes);
+
+    /// <summary>Takes in items that now stand in the room.</summary>
+    public void Take(in AppendSize size)
+    {
+        Filled += size.Bytes;
+        _items += size.Items;
+        _trailerBytes += size.TrailerBytes;
+    }
+
+    /// <summary>Remembers whom to tell when this is durable.</summary>
+    public void Note(IDurableSink sink, ulong lsn, Id160 id)
+    {
+        for (var i = _sealed.Count - 1; i >= 0; i--)
+        {
+            if (ReferenceEquals(_sealed[i].Sink, sink))
+            {
+                _sealed[i] = (sink, lsn, id);
+                return;
+            }
+        }
+
+        _sealed.Add((sink, lsn, id));
+    }
+
+    /// <summary>Makes trailer, record and padding: after this the bytes are final.</summary>
+    public void Close(Id160 device, LogPosition durable, int nextSegment, int physicalBlock, CommitContent content)
+    {
+        var trailerLength = DeviceGeometry.AlignUp(_trailerBytes, 512);
+        Claim = durable;
+        Length = DeviceGeometry.AlignUp(Filled + trailerLength, physicalBlock);
+        var bytes = memory.Span[..Length];
+        bytes[Filled..].Clear();
+        var trailer = bytes.Slice(Filled, trailerLength);
+        WritePrefixes(bytes[..Filled], trailer[CommitFrameLayout.Size..]);
+        var frame = new CommitFrame(
+            device, Position, content, Length, Filled - CommitFrameLayout.RecordBytes, _items, trailerLength, durable,
+            Sequence, nextSegment);
+        frame.SealTrailer(trailer);
+        frame.WriteRecord(bytes);
+    }
+
+    private static void WritePrefixes(ReadOnlySpan<byte> commit, Span<byte> prefixes)
+    {
+        for (var offset = CommitFrameLayout.RecordBytes; offset < commit.Length;)
+        {
+            var measured = LogItem.TryMeasure(commit[offset..], out var headerLength, out var totalLength);
+            Invariant.That(measured, "a commit holds whole items");
+            var prefix = commit.Slice(offset, LogItem.PrefixLength(commit.Slice(offset, headerLength)));
+            BinaryPrimitives.WriteInt32LittleEndian(prefixes, offset);
+            BinaryPrimitives.WriteInt32LittleEndian(prefixes[4..], prefix.Length);
+            prefix.CopyTo(prefixes[AppendSize.PrefixHeaderBytes..]);
+            prefixes = prefixes[(AppendSize.PrefixHeaderBytes + prefix.Length)..];
+            offset += totalLength;
+        }
+    }
+}
