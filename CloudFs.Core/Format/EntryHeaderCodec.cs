@@ -180,7 +180,7 @@ public static class EntryHeaderCodec
         return check == ComputeCheck(header) ? FormatError.None : FormatError.Check;
     }
 
-    private static EntryHeader ReadFields(ReadOnlySpan<byte> header, Id160 entropy)
+    internal static EntryHeader ReadFields(ReadOnlySpan<byte> header, Id160 entropy)
     {
         var (extents, pages) = ReadCounts(header);
         return new EntryHeader

@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Buffers.Binary;
 using CloudFs.Core.Devices;
 using CloudFs.Core.Format;
 using CloudFs.Core.Layout;
@@ -138,8 +137,5 @@ public sealed class LogReader(
     }
 
     private static bool IsEntry(ReadOnlySpan<byte> header, Id160 disk, ulong lsn) =>
-        header.Length >= EntryLayout.FixedSize
-        && BinaryPrimitives.ReadUInt64LittleEndian(header[EntryLayout.LsnOffset..]) == lsn
-        && new Id160(header.Slice(EntryLayout.DiskOffset, Id160.Size)) == disk
-        && LogItem.Proves(header);
+        EntryAddress.Matches(header, disk, lsn) && LogItem.Proves(header);
 }

@@ -1,0 +1,99 @@
+using CloudFs.Core.Devices;
+using CloudFs.Core.Layout;
+using CloudFs.Core.Primitives;
+
+namespace CloudFs.Core.Log;
+
+/// <summary>Reads whole segments, for recovery, for verifying, and where a footer can't be had.</summary>
+public sealed class SegmentWalker(IBlockDevice device, SegmentTable segments, Id160 deviceId)
+{
+    /// <summary>All bytes of a segment. A part that the device can't read comes as zeroes: the scan will say what is missing.</summary>
+    public async ValueTask<ReadOnlyMemory<byte>> ReadSegmentAsync(int segment)
+    {
+        var bytes = GC.AllocateUninitializedArray<byte>(DeviceGeometry.SegmentBytes);
+        var start = DeviceGeometry.SegmentOffset(segment);
+        try
+        {
+            await device.ReadAsync(start, bytes);
+        }
+        catch (DeviceException)
+        {
+            await ReadPiecesAsync(start, bytes);
+        }
+
+        return bytes;
+    }
+
+    /// <summary>The footer record of a segment when it is of that use.</summary>
+    public async ValueTask<SegmentFooter?> ReadFooterAsync(int segment, ulong use)
+    {
+        var record = new byte[SegmentFooterLayout.Size];
+        try
+        {
+            await device.ReadAsync(DeviceGeometry.SegmentOffset(segment) + SegmentFooter.RecordOffset, record);
+        }
+        catch (DeviceException)
+        {
+            return null;
+        }
+
+        return SegmentFooter.TryRead(record, deviceId, out var footer) == LayoutFault.None && footer.Use == use
+            ? footer
+            : null;
+    }
+
+    /// <summary>The catalog of a sealed segment by its footer; null when any of it is missing.</summary>
+    public async ValueTask<SegmentCatalog?> ReadCatalogAsync(int segment, SegmentFooter footer)
+    {
+        var body = new byte[footer.CopiesLength + (footer.CopyCount * SegmentFooter.PlaceBytes)];
+        try
+        {
+            await device.ReadAsync(DeviceGeometry.SegmentOffset(segment) + (ulong)footer.CopiesStart, body);
+        }
+        catch (DeviceException)
+        {
+            return null;
+        }
+
+        return SegmentCatalog.TryRead(footer, body, out var catalog) && !catalog.IsIncomplete ? catalog : null;
+    }
+
+    /// <summary>The catalog of a segment from its commits, for when its footer is damaged; null when it was reclaimed.</summary>
+    public async ValueTask<SegmentCatalog?> RebuildCatalogAsync(ulong use)
+    {
+        if (!segments.TryLocate(use, out var segment))
+        {
+            return null;
+        }
+
+        var bytes = await ReadSegmentAsync(segment);
+        var everything = new LogPosition(use + 1, 0);
+        var scan = SegmentScan.Scan(bytes, deviceId, use, everything, everything, commitsEnd: -1);
+        var catalog = new SegmentCatalog(use) { IsIncomplete = scan.Holes.Count > 0 };
+        foreach (var item in scan.Items)
+        {
+            if (item.Kind == ScannedKind.Whole)
+            {
+                catalog.Add(item.Header.Span, item.Place);
+            }
+        }
+
+        return segments.TryLocate(use, out var after) && after == segment ? catalog : null;
+    }
+
+    private async ValueTask ReadPiecesAsync(ulong start, byte[] bytes)
+    {
+        const int piece = 4096;
+        for (var offset = 0; offset < bytes.Length; offset += piece)
+        {
+            try
+            {
+                await device.ReadAsync(start + (ulong)offset, bytes.AsMemory(offset, piece));
+            }
+            catch (DeviceException)
+            {
+                bytes.AsSpan(offset, piece).Clear();
+            }
+        }
+    }
+}
