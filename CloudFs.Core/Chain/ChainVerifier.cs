@@ -81,7 +81,16 @@ public sealed class ChainVerifier(int entriesPerViewMax = ViewProof.DefaultEntri
         // A view's own entry is locked with the secret that it introduces, so it is the first of the view's.
         var proof = body?.View is null && state is not null ? state.Proof : new(entry.Lsn, entriesPerViewMax);
         proof.Add(entry.Entropy, entry.Lock);
-        _disks[entry.Disk] = new(next, proof);
+        if (state is null)
+        {
+            _disks.Add(entry.Disk, new(next, proof));
+        }
+        else
+        {
+            state.Head = next;
+            state.Proof = proof;
+        }
+
         if (ChainRules.IsForced(body))
         {
             _forcedViews.Add(new(entry.Disk, entry.Lsn, entry.Id, next.Ballot));
@@ -98,8 +107,12 @@ public sealed class ChainVerifier(int entriesPerViewMax = ViewProof.DefaultEntri
         ? 0
         : BinaryPrimitives.ReadUInt64LittleEndian(header[EntryLayout.LsnOffset..]);
 
-    private sealed record DiskState(ChainHead Head, ViewProof Proof)
+    private sealed class DiskState(in ChainHead head, ViewProof proof)
     {
+        public ChainHead Head { get; set; } = head;
+
+        public ViewProof Proof { get; set; } = proof;
+
         /// <summary>Entries of the view in force that its secret will not be held against.</summary>
         public ulong Unproved => Proof.Skipped + (Proof.FirstLsn - (Head.View?.Lsn ?? Proof.FirstLsn));
     }

@@ -39,7 +39,9 @@ public readonly record struct EntryVerdict
     {
         if (Accepted)
         {
-            return Forced ? $"LSN {Lsn}: accepted in form, but a forced view: an operator must admit {Id}" : $"LSN {Lsn}: accepted";
+            return Forced
+                ? $"LSN {Lsn}: accepted in form, but a forced view: an operator must admit {Id}"
+                : $"LSN {Lsn}: accepted";
         }
 
         var reason = Fault.Error != FormatError.None ? Fault.ToString() : ChainError.Text();
