@@ -5,9 +5,9 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Core.Chain;
 
 /// <summary>
-/// Verifies entries as they come, of any number of disks, each disk's in LSN order: form, hashes, links, and each view's
-/// entries once its secret is revealed. A refused entry changes nothing; what follows it is then refused as a gap.
-/// Not safe for use by several threads at once.
+/// Verifies entries as they come, of any number of disks, each disk's in LSN order: form, hashes, links, and each
+/// view's entries once its secret is revealed. A refused entry changes nothing; what follows it is then refused as a
+/// gap. Not safe for use by several threads at once.
 /// </summary>
 /// <param name="entriesPerViewMax">How many entries of a view are kept to be held against its secret.</param>
 public sealed class ChainVerifier(int entriesPerViewMax = ViewProof.DefaultEntriesMax)

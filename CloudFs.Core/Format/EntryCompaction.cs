@@ -16,7 +16,8 @@ public static class EntryCompaction
     /// <param name="headerDestination">Room for the header.</param>
     /// <param name="bodyDestination">Room for what is left of the body.</param>
     /// <returns>Bytes of the new body.</returns>
-    /// <exception cref="ArgumentException">The entry is no update: the pages of other kinds are never dropped.</exception>
+    /// <exception cref="ArgumentException">The entry is no update: the pages of other kinds are never
+    /// dropped.</exception>
     public static int Drop(
         ReadOnlySpan<byte> header, in EntryHeader fields, ReadOnlySpan<byte> body, ReadOnlySpan<int> pages,
         Span<byte> headerDestination, Span<byte> bodyDestination)

@@ -63,8 +63,8 @@ public sealed record ViewBody
     }
 
     /// <summary>UTF-8, padded with spaces to whole sectors.</summary>
-    /// <exception cref="ArgumentException">No reader would accept it: a value is out of range, or it is longer than a body
-    /// may be.</exception>
+    /// <exception cref="ArgumentException">No reader would accept it: a value is out of range, or it is longer than a
+    /// body may be.</exception>
     public byte[] ToBytes()
     {
         var body = BodyJson.ToPaddedBytes(Write);

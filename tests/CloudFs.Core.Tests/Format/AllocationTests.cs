@@ -35,7 +35,8 @@ public sealed class AllocationTests
         // Short pages at whole-page boundaries: as many records as a body can have, beyond the scratch on the stack.
         var sector = new byte[EntryLayout.SectorSize];
         sector[0] = 1;
-        var extents = Enumerable.Range(0, 1300).Select(i => new ExtentRecord((ulong)i * 8, 1, ExtentKind.Data)).ToArray();
+        var extents = Enumerable.Range(0, 1300)
+            .Select(i => new ExtentRecord((ulong)i * 8, 1, ExtentKind.Data)).ToArray();
         var pages = new PageRecord[extents.Length];
         var header = new byte[EntryLayout.MaxHeaderLength];
 

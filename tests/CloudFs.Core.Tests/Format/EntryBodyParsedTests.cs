@@ -37,7 +37,8 @@ public sealed class EntryBodyParsedTests
         Assert.All(view.Replicas, replica => Assert.True(replica is { Share: "", Witness: false }));
         Assert.True(view is { Revoked: null, Forced: false, Origin: null });
         var attributes = DiskAttributes.Empty.Merge(view.Attributes);
-        Assert.Equal((8UL << 30, "golden", Durability.Flush), (attributes.Size, attributes.Name, attributes.Durability));
+        Assert.Equal((8UL << 30, "golden"), (attributes.Size, attributes.Name));
+        Assert.Equal(Durability.Flush, attributes.Durability);
     }
 
     [Theory]
@@ -66,7 +67,8 @@ public sealed class EntryBodyParsedTests
     [InlineData("""{"disk":{"deleted":false}}""", FormatError.JsonValue, "disk.deleted")]
     [InlineData("""{"snapshots":["a"]}""", FormatError.JsonValue, "snapshots")]
     [InlineData("""{"snapshots":{"deadbeef":null}}""", FormatError.JsonValue, "snapshots.deadbeef")]
-    [InlineData("""{"snapshots":{"a":"8FE79BEE1A1ED76951F9C765D4A2BF959FBA6055"}}""", FormatError.JsonValue, "snapshots.a")]
+    [InlineData("""{"snapshots":{"a":"8FE79BEE1A1ED76951F9C765D4A2BF959FBA6055"}}""",
+        FormatError.JsonValue, "snapshots.a")]
     [InlineData("""{"snapshots":{"a":"8fe79bee"}}""", FormatError.JsonValue, "snapshots.a")]
     public void Attributes_that_break_a_rule_are_refused_for_that_rule(string json, FormatError error, string where)
     {

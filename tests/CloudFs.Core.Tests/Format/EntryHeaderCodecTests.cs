@@ -4,7 +4,8 @@ using Xunit;
 
 namespace CloudFs.Core.Tests.Format;
 
-/// <summary>Each rule of a header, broken alone, gives its own error. LSN 4 has extents data, zero, data and two pages.</summary>
+/// <summary>Each rule of a header, broken alone, gives its own error. LSN 4 has extents data, zero, data and two
+/// pages.</summary>
 public sealed class EntryHeaderCodecTests
 {
     private const int FirstExtent = EntryLayout.FixedSize;

@@ -45,7 +45,7 @@ public sealed class FlippedBitTests
                     Flip(bytes, bit);
                     if (EntryBody.VerifyPage(page.Record, bytes, entry.Fields.Kind) == FormatError.None)
                     {
-                        Assert.Fail($"bit {bit} of page {page.Index} of the entry at {entry.Offset} can change unnoticed");
+                        Assert.Fail($"bit {bit} of page {page.Index}, entry at {entry.Offset}, can change unnoticed");
                     }
 
                     Flip(bytes, bit);

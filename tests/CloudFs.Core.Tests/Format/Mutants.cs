@@ -4,10 +4,12 @@ using CloudFs.Core.Primitives;
 
 namespace CloudFs.Core.Tests.Format;
 
-/// <summary>Entries changed on purpose and then made to fit again, so that only the rule in question is broken.</summary>
+/// <summary>Entries changed on purpose and then made to fit again, so that only the rule in question is
+/// broken.</summary>
 internal static class Mutants
 {
-    /// <summary>A copy of the header after a change, with its check computed anew, and its id where asked for.</summary>
+    /// <summary>A copy of the header after a change, with its check computed anew, and its id where asked
+    /// for.</summary>
     public static byte[] Of(StoredEntry entry, Action<byte[]> change, bool mendId = false)
     {
         var header = (byte[])entry.Header.Clone();
