@@ -1,8 +1,8 @@
 namespace CloudFs.Core.Chain;
 
 /// <summary>
-/// Why a well-made entry does not extend a chain, in the order in which it is checked; <see cref="ChainErrorText"/> says
-/// what was expected.
+/// Why a well-made entry does not extend a chain, in the order in which it is checked; <see cref="ChainErrorText"/>
+/// says what was expected.
 /// </summary>
 public enum ChainError
 {

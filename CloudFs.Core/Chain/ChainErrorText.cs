@@ -22,7 +22,7 @@ public static class ChainErrorText
         ChainError.Fork => "previous is the id of the entry before: this one springs from another version",
         ChainError.TimeBack => "time does not go back",
         ChainError.ViewRevokedAndForced => "a view either reveals the secret before it or is forced, never both",
-        ChainError.ViewNeitherRevokedNorForced => "a view that is not the first reveals the secret before it, or is forced",
+        ChainError.ViewNeitherRevokedNorForced => "a view after the first reveals the secret before it, or is forced",
         ChainError.ForcedWithParent => "a forced view has no parent",
         ChainError.Token => "parent is the token of the entry before: it hashes to that entry's lock",
         ChainError.RevokedOther => "revoked is the secret of the view in force: it hashes to that view",

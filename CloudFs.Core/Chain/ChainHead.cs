@@ -18,7 +18,8 @@ public readonly record struct ChainHead
     /// <summary>Id of the newest version.</summary>
     public Id160 Id { get; init; }
 
-    /// <summary>Entropy of the newest entry; zero where it is not known. Without it the token can't be had again.</summary>
+    /// <summary>Entropy of the newest entry; zero where it is not known. Without it the token can't be had
+    /// again.</summary>
     public Id160 Entropy { get; init; }
 
     /// <summary>Lock of the newest entry: what the next one's parent must open.</summary>

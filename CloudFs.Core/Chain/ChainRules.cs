@@ -3,12 +3,13 @@ using CloudFs.Core.Format;
 namespace CloudFs.Core.Chain;
 
 /// <summary>
-/// Whether an entry extends a chain: every rule of acceptance beyond the entry itself (FORMAT.md, "The chain"). Pure; the
-/// header must have been read, and the body's pages verified and its JSON parsed, before.
+/// Whether an entry extends a chain: every rule of acceptance beyond the entry itself (FORMAT.md, "The chain"). Pure;
+/// the header must have been read, and the body's pages verified and its JSON parsed, before.
 /// </summary>
 /// <remarks>
-/// Not decided here: whether a forced view is admitted (<see cref="IsForced"/>), what the fence and the connection allow,
-/// and whether earlier entries of a view were locked with its secret (<see cref="ChainVerifier"/>, <see cref="ViewProof"/>).
+/// Not decided here: whether a forced view is admitted (<see cref="IsForced"/>), what the fence and the connection
+/// allow, and whether earlier entries of a view were locked with its secret (<see cref="ChainVerifier"/>,
+/// <see cref="ViewProof"/>).
 /// </remarks>
 public static class ChainRules
 {
@@ -30,8 +31,8 @@ public static class ChainRules
         return head.IsNone ? CheckFirst(entry, body?.View, originTimeMicros) : CheckNext(head, entry, body?.View);
     }
 
-    /// <summary>True if the entry is a forced view, which proves nothing by itself: report it, and take it from others only
-    /// where an operator admitted its id.</summary>
+    /// <summary>True if the entry is a forced view, which proves nothing by itself: report it, and take it from
+    /// others only where an operator admitted its id.</summary>
     public static bool IsForced(EntryBodyParsed? body) => body?.View is { Forced: true };
 
     private static ChainError CheckFirst(in EntryHeader entry, ViewBody? view, ulong originTimeMicros)
@@ -141,7 +142,8 @@ public static class ChainRules
         return view.View == head.View?.Hash ? ChainError.ViewInForce : ChainError.None;
     }
 
-    // The right to extend comes from the token, and the right to open a view from the secret before it; force has neither.
+    // The right to extend comes from the token, and the right to open a view from the secret before it; force has
+    // neither.
     private static ChainError CheckRight(in ChainHead head, in EntryHeader entry, ViewBody view)
     {
         if (view.Revoked is not { } revoked)

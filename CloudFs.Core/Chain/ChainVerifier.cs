@@ -5,9 +5,9 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Core.Chain;
 
 /// <summary>
-/// Verifies entries as they come, of any number of disks, each disk's in LSN order: form, hashes, links, and each view's
-/// entries once its secret is revealed. A refused entry changes nothing; what follows it is then refused as a gap.
-/// Not safe for use by several threads at once.
+/// Verifies entries as they come, of any number of disks, each disk's in LSN order: form, hashes, links, and each
+/// view's entries once its secret is revealed. A refused entry changes nothing; what follows it is then refused as a
+/// gap. Not safe for use by several threads at once.
 /// </summary>
 /// <param name="entriesPerViewMax">How many entries of a view are kept to be held against its secret.</param>
 public sealed class ChainVerifier(int entriesPerViewMax = ViewProof.DefaultEntriesMax)
@@ -81,7 +81,16 @@ public sealed class ChainVerifier(int entriesPerViewMax = ViewProof.DefaultEntri
         // A view's own entry is locked with the secret that it introduces, so it is the first of the view's.
         var proof = body?.View is null && state is not null ? state.Proof : new(entry.Lsn, entriesPerViewMax);
         proof.Add(entry.Entropy, entry.Lock);
-        _disks[entry.Disk] = new(next, proof);
+        if (state is null)
+        {
+            _disks.Add(entry.Disk, new(next, proof));
+        }
+        else
+        {
+            state.Head = next;
+            state.Proof = proof;
+        }
+
         if (ChainRules.IsForced(body))
         {
             _forcedViews.Add(new(entry.Disk, entry.Lsn, entry.Id, next.Ballot));
@@ -98,8 +107,12 @@ public sealed class ChainVerifier(int entriesPerViewMax = ViewProof.DefaultEntri
         ? 0
         : BinaryPrimitives.ReadUInt64LittleEndian(header[EntryLayout.LsnOffset..]);
 
-    private sealed record DiskState(ChainHead Head, ViewProof Proof)
+    private sealed class DiskState(in ChainHead head, ViewProof proof)
     {
+        public ChainHead Head { get; set; } = head;
+
+        public ViewProof Proof { get; set; } = proof;
+
         /// <summary>Entries of the view in force that its secret will not be held against.</summary>
         public ulong Unproved => Proof.Skipped + (Proof.FirstLsn - (Head.View?.Lsn ?? Proof.FirstLsn));
     }

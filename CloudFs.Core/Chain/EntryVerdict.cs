@@ -21,11 +21,12 @@ public readonly record struct EntryVerdict
     /// <summary>What is wrong with it as the next of its disk.</summary>
     public ChainError ChainError { get; init; }
 
-    /// <summary>Where the chain error is <see cref="ChainError.NotByTheView"/>: the LSN that another secret locked.</summary>
+    /// <summary>Where the chain error is <see cref="ChainError.NotByTheView"/>: the LSN that another secret
+    /// locked.</summary>
     public ulong ForeignLsn { get; init; }
 
-    /// <summary>In a view that reveals: entries of the view before that were not checked against its secret, because they
-    /// were not seen or were more than are kept.</summary>
+    /// <summary>In a view that reveals: entries of the view before that were not checked against its secret, because
+    /// they were not seen or were more than are kept.</summary>
     public ulong Unproved { get; init; }
 
     /// <summary>True for a forced view, accepted in form only.</summary>
@@ -39,7 +40,9 @@ public readonly record struct EntryVerdict
     {
         if (Accepted)
         {
-            return Forced ? $"LSN {Lsn}: accepted in form, but a forced view: an operator must admit {Id}" : $"LSN {Lsn}: accepted";
+            return Forced
+                ? $"LSN {Lsn}: accepted in form, but a forced view: an operator must admit {Id}"
+                : $"LSN {Lsn}: accepted";
         }
 
         var reason = Fault.Error != FormatError.None ? Fault.ToString() : ChainError.Text();

@@ -5,8 +5,8 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Core.Format;
 
 /// <summary>
-/// A change of a disk's attributes: <c>disk</c>, <c>snapshots</c> and <c>horizon</c> as one entry states them. Absent means
-/// unchanged, null removes. The body of kind 4, and a part of the bodies of kinds 2 and 3. Immutable.
+/// A change of a disk's attributes: <c>disk</c>, <c>snapshots</c> and <c>horizon</c> as one entry states them. Absent
+/// means unchanged, null removes. The body of kind 4, and a part of the bodies of kinds 2 and 3. Immutable.
 /// </summary>
 public sealed class AttributesBody
 {

@@ -2,7 +2,8 @@ using CloudFs.Core.Primitives;
 
 namespace CloudFs.Core.Format;
 
-/// <summary>A view's rank: epochs compared as numbers, then candidates as bytes. <c>default</c> is below every view's.</summary>
+/// <summary>A view's rank: epochs compared as numbers, then candidates as bytes. <c>default</c> is below every
+/// view's.</summary>
 /// <param name="Epoch">At least 1 in a view.</param>
 /// <param name="Primary">Host id of the candidate.</param>
 public readonly record struct Ballot(ulong Epoch, Id160 Primary) : IComparable<Ballot>

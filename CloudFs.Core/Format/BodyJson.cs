@@ -8,8 +8,8 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Core.Format;
 
 /// <summary>
-/// The form that all JSON bodies share: one object from the first byte on, in UTF-8, no key twice, padded with spaces to
-/// whole sectors. By hand on JsonNode and Utf8JsonWriter: nothing here needs reflection.
+/// The form that all JSON bodies share: one object from the first byte on, in UTF-8, no key twice, padded with spaces
+/// to whole sectors. By hand on JsonNode and Utf8JsonWriter: nothing here needs reflection.
 /// </summary>
 internal static class BodyJson
 {
@@ -98,7 +98,8 @@ internal static class BodyJson
         return node is JsonValue json && json.GetValueKind() == JsonValueKind.Number && json.TryGetValue(out value);
     }
 
-    /// <summary>Exactly 40 lower-case hex digits: one id has one text, or comparing texts would go wrong somewhere.</summary>
+    /// <summary>Exactly 40 lower-case hex digits: one id has one text, or comparing texts would go wrong
+    /// somewhere.</summary>
     public static bool TryGetId(JsonNode? node, out Id160 value)
     {
         value = default;

@@ -17,7 +17,8 @@ public static class EntryBody
     /// <param name="error">The first rule that is broken.</param>
     /// <param name="badPage">Index of the page that broke it; -1 where no page did.</param>
     public static bool VerifyPages(
-        ReadOnlySpan<byte> header, in EntryHeader fields, ReadOnlySpan<byte> body, out FormatError error, out int badPage)
+        ReadOnlySpan<byte> header, in EntryHeader fields, ReadOnlySpan<byte> body,
+        out FormatError error, out int badPage)
     {
         badPage = -1;
         error = body.Length == fields.BodyLength ? FormatError.None : FormatError.BodySize;

@@ -14,7 +14,8 @@ public readonly ref struct EntryDraft
     /// <summary>The disk's base id. In a first entry it is not known yet: what stands here is ignored.</summary>
     public Id160 Disk { get; init; }
 
-    /// <summary>Id of the version before; zero in a new disk's first entry, the origin's version in a branch's.</summary>
+    /// <summary>Id of the version before; zero in a new disk's first entry, the origin's version in a
+    /// branch's.</summary>
     public Id160 Previous { get; init; }
 
     /// <summary>Token of the entry before; zero in a first entry and in a forced view.</summary>

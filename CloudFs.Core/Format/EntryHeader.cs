@@ -3,8 +3,8 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Core.Format;
 
 /// <summary>
-/// The fixed fields of an entry that was read and found sound (<see cref="EntryHeaderCodec.TryRead"/>). Extents and page
-/// records stay in the header's bytes.
+/// The fixed fields of an entry that was read and found sound (<see cref="EntryHeaderCodec.TryRead"/>). Extents and
+/// page records stay in the header's bytes.
 /// </summary>
 public readonly struct EntryHeader
 {
@@ -17,7 +17,8 @@ public readonly struct EntryHeader
     /// <summary>Bytes of the header: whole sectors, at most <see cref="EntryLayout.MaxHeaderLength"/>.</summary>
     public int HeaderLength { get; init; }
 
-    /// <summary>Bytes of the body: whole sectors, at most <see cref="EntryLayout.MaxBodyLength"/>, 0 possible.</summary>
+    /// <summary>Bytes of the body: whole sectors, at most <see cref="EntryLayout.MaxBodyLength"/>, 0
+    /// possible.</summary>
     public int BodyLength { get; init; }
 
     /// <summary>Log sequence number within the disk, from 1.</summary>
@@ -26,7 +27,8 @@ public readonly struct EntryHeader
     /// <summary>The disk's base id.</summary>
     public Id160 Disk { get; init; }
 
-    /// <summary>Id of the version before; zero in a new disk's first entry, the origin's version in a branch's.</summary>
+    /// <summary>Id of the version before; zero in a new disk's first entry, the origin's version in a
+    /// branch's.</summary>
     public Id160 Previous { get; init; }
 
     /// <summary>Token of the entry before; zero in a first entry and in a forced view.</summary>

@@ -10,10 +10,11 @@ namespace CloudFs.Core.Format;
 public static class EntryHeaderCodec
 {
     /// <summary>
-    /// Frames an entry by its first 16 bytes, before room for the rest is found. What passes here may still be anything,
-    /// but no longer than the limits.
+    /// Frames an entry by its first 16 bytes, before room for the rest is found. What passes here may still be
+    /// anything, but no longer than the limits.
     /// </summary>
-    /// <param name="first16">At least <see cref="EntryLayout.FramingSize"/> bytes; fewer are <see cref="FormatError.Cut"/>.</param>
+    /// <param name="first16">At least <see cref="EntryLayout.FramingSize"/> bytes; fewer are
+    /// <see cref="FormatError.Cut"/>.</param>
     /// <param name="headerLength">Bytes of the header; 0 on error.</param>
     /// <param name="bodyLength">Bytes of the body; 0 on error.</param>
     /// <param name="error">Why not.</param>

@@ -19,7 +19,8 @@ public static class EntryLayout
     /// <summary>Bytes of a whole page.</summary>
     public const int PageSize = SectorSize * PageSectors;
 
-    /// <summary>Bytes of the longest header: what a reader must be ready to hold before it can check anything.</summary>
+    /// <summary>Bytes of the longest header: what a reader must be ready to hold before it can check
+    /// anything.</summary>
     public const int MaxHeaderLength = 65_536;
 
     /// <summary>Bytes of the longest body, dropped pages counted.</summary>

@@ -16,8 +16,8 @@ public static class EntryName
 
     private static readonly SearchValues<char> HexDigits = SearchValues.Create("0123456789ABCDEFabcdef");
 
-    /// <summary>True for 1 to 63 of letters, digits, <c>.</c>, <c>_</c>, <c>-</c>, beginning with a letter, and not 8 or
-    /// more hex digits alone. Letters are those of ASCII.</summary>
+    /// <summary>True for 1 to 63 of letters, digits, <c>.</c>, <c>_</c>, <c>-</c>, beginning with a letter, and not 8
+    /// or more hex digits alone. Letters are those of ASCII.</summary>
     public static bool IsValid(ReadOnlySpan<char> name) =>
         name.Length is >= 1 and <= MaxLength
         && char.IsAsciiLetter(name[0])

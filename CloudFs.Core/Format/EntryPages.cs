@@ -1,8 +1,8 @@
 namespace CloudFs.Core.Format;
 
 /// <summary>
-/// The pages of an entry in order, for <c>foreach</c>, with the places that follow from those before. The header must have
-/// been read without error.
+/// The pages of an entry in order, for <c>foreach</c>, with the places that follow from those before. The header must
+/// have been read without error.
 /// </summary>
 public ref struct EntryPages
 {

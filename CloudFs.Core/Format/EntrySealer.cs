@@ -8,7 +8,8 @@ namespace CloudFs.Core.Format;
 /// </summary>
 public static class EntrySealer
 {
-    /// <summary>Bytes of the header for that many extents and pages; above <see cref="EntryLayout.MaxHeaderLength"/> if they don't fit.</summary>
+    /// <summary>Bytes of the header for that many extents and pages; above <see cref="EntryLayout.MaxHeaderLength"/>
+    /// if they don't fit.</summary>
     public static int HeaderLength(int extents, int pages) => EntryLayout.HeaderLength(extents, pages);
 
     /// <summary>Writes every byte of the header, padding included. What lies behind it is left alone.</summary>

@@ -63,8 +63,15 @@ public sealed record ViewBody
     }
 
     /// <summary>UTF-8, padded with spaces to whole sectors.</summary>
-    /// <exception cref="ArgumentException">It is longer than a body may be.</exception>
-    public byte[] ToBytes() => BodyJson.ToPaddedBytes(Write);
+    /// <exception cref="ArgumentException">No reader would accept it: a value is out of range, or it is longer than a
+    /// body may be.</exception>
+    public byte[] ToBytes()
+    {
+        var body = BodyJson.ToPaddedBytes(Write);
+        return TryParse(Origin is null ? EntryKind.View : EntryKind.Branch, body, out _, out var fault)
+            ? body
+            : throw new ArgumentException($"the view can't be written: {fault}");
+    }
 
     private void Write(Utf8JsonWriter writer)
     {

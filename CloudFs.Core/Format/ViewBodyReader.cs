@@ -5,8 +5,8 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Core.Format;
 
 /// <summary>
-/// Reads a view out of its object: required keys first, then types and ranges. The first fault is kept, and what is read
-/// after it is not used.
+/// Reads a view out of its object, key by key in a fixed order. The first fault is kept, and what is read after it is
+/// not used.
 /// </summary>
 internal sealed class ViewBodyReader(JsonObject root)
 {

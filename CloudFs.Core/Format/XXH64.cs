@@ -7,8 +7,8 @@ namespace CloudFs.Core.Format;
 
 /// <summary>
 /// XXH64 with seed 0, as the xxHash specification describes it: the checksum of headers and of single pages.
-/// It finds rot and misplaced writes fast; it proves nothing against somebody who wants to deceive (that is SHA-1's part).
-/// The shape is that of K4os.Hash.xxHash, so that the package can take this file's place.
+/// It finds rot and misplaced writes fast; it proves nothing against somebody who wants to deceive (that is SHA-1's
+/// part). The shape is that of K4os.Hash.xxHash, so that the package can take this file's place.
 /// A <c>default</c> value is ready for use. It is a mutable struct: keep it in a local or a field, and don't copy it.
 /// </summary>
 public struct XXH64
@@ -66,7 +66,8 @@ public struct XXH64
         data[whole..].CopyTo(pending);
     }
 
-    /// <summary>The digest of everything taken in since the start or the last <see cref="Reset"/>; more may follow.</summary>
+    /// <summary>The digest of everything taken in since the start or the last <see cref="Reset"/>; more may
+    /// follow.</summary>
     public readonly ulong Digest()
     {
         ReadOnlySpan<byte> pending = _pending;
@@ -122,7 +123,8 @@ public struct XXH64
 
         public static Lanes Start() => new() { _a = unchecked(P1 + P2), _b = P2, _c = 0, _d = unchecked(0 - P1) };
 
-        /// <summary>Takes in whole stripes. The sums live in locals meanwhile, so that the loop runs in registers.</summary>
+        /// <summary>Takes in whole stripes. The sums live in locals meanwhile, so that the loop runs in
+        /// registers.</summary>
         public void Consume(ReadOnlySpan<byte> stripes)
         {
             var words = MemoryMarshal.Cast<byte, ulong>(stripes);
