@@ -1,3 +1,6 @@
+using CloudFs.Core.Format;
+using CloudFs.Core.Index;
+using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
 
 namespace CloudFs.Core.Disks;
@@ -6,132 +9,416 @@ namespace CloudFs.Core.Disks;
 /// One disk: its chain, its contents, its history. All methods may be called from any thread, concurrently.
 /// Offsets and lengths are bytes. A cancelled caller stops waiting; what it asked for may still happen.
 /// </summary>
-public sealed class Disk
+public sealed class Disk : IDurableSink
 {
+    private readonly DiskServices _services;
+    private readonly DiskState _state;
+    private readonly DamageBook _damage = new();
+    private readonly Lock _gate = new();
+    private readonly DiskAppender _appender;
+    private readonly DiskReader _reader;
+    private readonly AsyncBroadcast _durableChanged = new();
+    private DiskVersion _durable;
+    private volatile bool _stopped;
+
+    /// <summary>A disk over what recovery found, all of it durable; or over nothing, to be created.</summary>
+    internal Disk(DiskServices services, DiskState state)
+    {
+        _services = services;
+        _state = state;
+        _durable = new DiskVersion(state.Head.Lsn, state.Head.Id);
+        _appender = new DiskAppender(services, state, _damage, _gate, this);
+        _reader = new DiskReader(services, state, _damage, _gate);
+    }
+
     /// <summary>The base id.</summary>
-    public Id160 Id => throw new NotImplementedException();
+    public Id160 Id => Locked(state => state.Head.Disk);
 
     /// <summary>The name, or null. Changes with a rename.</summary>
-    public string? Name => throw new NotImplementedException();
+    public string? Name => Locked(state => state.Head.Attributes?.Name);
 
     /// <summary>The size in bytes, as of now: it may grow while attached.</summary>
-    public ulong SizeBytes => throw new NotImplementedException();
+    public ulong SizeBytes => Locked(state => state.Head.Attributes!.Size);
 
     /// <summary>True when this host can't extend the disk.</summary>
-    public bool IsReadOnly => throw new NotImplementedException();
+    public bool IsReadOnly =>
+        Locked(state => state.Suspect is not null || !state.IsPrimary(_services.HostId, _services.DeviceId));
 
     /// <summary>True once deleted: everything answers <see cref="IoStatus.Deleted"/>.</summary>
-    public bool IsDeleted => throw new NotImplementedException();
+    public bool IsDeleted => Locked(state => state.Head.Deleted);
 
     /// <summary>The newest version that is durable here.</summary>
-    public DiskVersion Durable => throw new NotImplementedException();
+    public DiskVersion Durable => Locked(_ => _durable);
 
     /// <summary>The newest version, durable or not.</summary>
-    public DiskVersion Newest => throw new NotImplementedException();
+    public DiskVersion Newest => Locked(state => new DiskVersion(state.Head.Lsn, state.Head.Id));
+
+    /// <summary>Completes when <see cref="Durable"/> changes, or the engine stops. Take it before looking.</summary>
+    internal Task DurableChanged => _durableChanged.Task;
+
+    internal bool IsStopped => _stopped;
+
+    internal DiskAppender Appender => _appender;
 
     /// <summary>
     /// Reads sectors. Completes synchronously when nothing has to be waited for. Each page is checked; on anything but
     /// Ok the destination's contents are undefined and must not be sent.
     /// </summary>
-    public ValueTask<IoStatus> ReadAsync(ulong offset, Memory<byte> destination, CancellationToken cancellation) =>
-        throw new NotImplementedException();
+    public ValueTask<IoStatus> ReadAsync(ulong offset, Memory<byte> destination, CancellationToken cancellation)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        var status = CheckRange(offset, (ulong)destination.Length);
+        return status == IoStatus.Ok
+            ? _reader.ReadAsync(offset / EntryLayout.SectorSize, destination)
+            : ValueTask.FromResult(status);
+    }
 
     /// <summary>
     /// Writes sectors. Ok means: visible to every read that begins from now on, and it survives the death of the
     /// process; with <paramref name="fua"/> (or durability "write") it is durable. <paramref name="data"/> may be
     /// reused once this completes. Completes synchronously when there is room and no durability is asked.
-    /// A write of up to 1 MiB is atomic; a longer one becomes several entries, in order.
+    /// A write of up to 1 MiB is atomic if it ends where a page does; others become several entries, in order.
     /// </summary>
-    public ValueTask<IoStatus> WriteAsync(
-        ulong offset, ReadOnlyMemory<byte> data, bool fua, CancellationToken cancellation) =>
-        throw new NotImplementedException();
+    public async ValueTask<IoStatus> WriteAsync(
+        ulong offset, ReadOnlyMemory<byte> data, bool fua, CancellationToken cancellation)
+    {
+        var status = CheckRange(offset, (ulong)data.Length);
+        if (status == IoStatus.Ok && !data.IsEmpty)
+        {
+            (status, _) = await AppendDataAsync(offset / EntryLayout.SectorSize, data, default, cancellation);
+        }
+
+        return status == IoStatus.Ok ? await SettleAsync(fua) : status;
+    }
 
     /// <summary>Makes a range read as zeroes (trim and write-zeroes): one small entry, whatever the length.</summary>
-    public ValueTask<IoStatus> ZeroAsync(ulong offset, ulong length, bool fua, CancellationToken cancellation) =>
-        throw new NotImplementedException();
+    public async ValueTask<IoStatus> ZeroAsync(ulong offset, ulong length, bool fua, CancellationToken cancellation)
+    {
+        var status = CheckRange(offset, length);
+        var lba = offset / EntryLayout.SectorSize;
+        var left = length / EntryLayout.SectorSize;
+        var draft = WriteDraft.Rent();
+        try
+        {
+            while (status == IoStatus.Ok && left > 0)
+            {
+                // An extent's length is 32 bits: 2 TiB less a sector.
+                var sectors = (uint)Math.Min(left, uint.MaxValue);
+                draft.SetZero(lba, sectors);
+                (status, _) = await AppendAsync(draft, default, default, lba + sectors, cancellation);
+                lba += sectors;
+                left -= sectors;
+            }
+        }
+        finally
+        {
+            WriteDraft.Return(draft);
+        }
+
+        return status == IoStatus.Ok ? await SettleAsync(fua) : status;
+    }
 
     /// <summary>Everything that was acknowledged before this call is durable when it completes with Ok.</summary>
-    public ValueTask<IoStatus> FlushAsync(CancellationToken cancellation) => throw new NotImplementedException();
+    public ValueTask<IoStatus> FlushAsync(CancellationToken cancellation)
+    {
+        var flush = _services.Log.FlushAsync();
+        return flush.IsCompleted ? flush : new ValueTask<IoStatus>(flush.AsTask().WaitAsync(cancellation));
+    }
 
     /// <summary>
     /// Appends to <paramref name="into"/> what the range holds, in order and without gaps, adjoining runs of the same
     /// content merged, at most <paramref name="maxRanges"/> runs (so it may end before the range does).
     /// </summary>
-    public IoStatus Describe(ulong offset, ulong length, int maxRanges, List<DiskRange> into) =>
-        throw new NotImplementedException();
+    public IoStatus Describe(ulong offset, ulong length, int maxRanges, List<DiskRange> into)
+    {
+        var status = CheckRange(offset, length);
+        if (status == IoStatus.Ok)
+        {
+            lock (_gate)
+            {
+                DiskRanges.Describe(_state.Map, _damage, offset, length, maxRanges, into);
+            }
+        }
+
+        return status;
+    }
 
     /// <summary>
     /// A consistent view of a range: the newest version is made durable, and every byte read through the result is of
     /// that version. Any byte alignment. Memory is bounded by the caller's limit on <paramref name="length"/>.
     /// </summary>
-    public ValueTask<ConsistentRead> BeginConsistentReadAsync(
-        ulong offset, ulong length, CancellationToken cancellation) => throw new NotImplementedException();
+    public async ValueTask<ConsistentRead> BeginConsistentReadAsync(
+        ulong offset, ulong length, CancellationToken cancellation)
+    {
+        MappedExtent[] extents;
+        DiskVersion version;
+        lock (_gate)
+        {
+            version = new DiskVersion(_state.Head.Lsn, _state.Head.Id);
+            var status = _state.Head.Deleted ? IoStatus.Deleted
+                : offset > _state.Head.Attributes!.Size || length > _state.Head.Attributes.Size - offset
+                    ? IoStatus.OutOfRange : IoStatus.Ok;
+            if (status != IoStatus.Ok)
+            {
+                return new ConsistentRead(status, version, null, []);
+            }
+
+            var end = (offset + length + EntryLayout.SectorSize - 1) / EntryLayout.SectorSize;
+            extents = DiskRanges.FindAll(_state.Map, offset / EntryLayout.SectorSize, end);
+        }
+
+        var flushed = await FlushAsync(cancellation);
+        return new ConsistentRead(flushed, version, _reader, extents);
+    }
 
     /// <summary>
     /// Writes bytes at any alignment, durable when it completes with Ok; the sectors at the edges keep their other
     /// bytes even against concurrent writers. With <paramref name="ifNewest"/> only when that is the newest version,
     /// else <see cref="IoStatus.VersionMismatch"/>. The version is the one made (or, on a mismatch, the newest).
     /// </summary>
-    public ValueTask<(IoStatus Status, DiskVersion Version)> PutAsync(
-        ulong offset, ReadOnlyMemory<byte> data, Id160? ifNewest, CancellationToken cancellation) =>
-        throw new NotImplementedException();
+    public async ValueTask<(IoStatus Status, DiskVersion Version)> PutAsync(
+        ulong offset, ReadOnlyMemory<byte> data, Id160? ifNewest, CancellationToken cancellation)
+    {
+        var lba = offset / EntryLayout.SectorSize;
+        var end = offset + (ulong)data.Length;
+        var sectors = checked((int)(((end + EntryLayout.SectorSize - 1) / EntryLayout.SectorSize) - lba));
+        var aligned = offset % EntryLayout.SectorSize == 0 && end % EntryLayout.SectorSize == 0;
+        var status = CheckRange(lba * EntryLayout.SectorSize, (ulong)sectors * EntryLayout.SectorSize);
+        if (status != IoStatus.Ok || data.IsEmpty)
+        {
+            return (status == IoStatus.Ok ? IoStatus.Misaligned : status, Newest);
+        }
+
+        var merged = aligned ? [] : new byte[sectors * EntryLayout.SectorSize];
+        while (true)
+        {
+            var condition = new WriteCondition { Newest = ifNewest };
+            if (!aligned)
+            {
+                (status, condition) = await MergeEdgesAsync(offset, data, merged, ifNewest);
+                if (status != IoStatus.Ok)
+                {
+                    return (status, Newest);
+                }
+            }
+
+            (status, var version) = await AppendDataAsync(lba, aligned ? data : merged, condition, cancellation);
+            if (status == IoStatus.VersionMismatch && (ifNewest is null || ifNewest == version.Id))
+            {
+                // Somebody wrote to a sector at the edge meanwhile: its old bytes are merged anew.
+                continue;
+            }
+
+            return status == IoStatus.Ok ? (await _services.Log.FlushAsync(), version) : (status, version);
+        }
+    }
 
     /// <summary>
     /// Opens the history after a point. Throws <see cref="RefusalException"/>: Gone, BeyondHead, or Conflict for a
     /// version that is not in this chain.
     /// </summary>
-    public ValueTask<EntryStream> OpenStreamAsync(StreamPoint after, CancellationToken cancellation) =>
-        throw new NotImplementedException();
+    public async ValueTask<EntryStream> OpenStreamAsync(StreamPoint after, CancellationToken cancellation)
+    {
+        var cursor = NewCursor();
+        var lsn = after.Version is { } version
+            ? await DiskHistory.FindVersionAsync(this, cursor, version, cancellation)
+            : after.Lsn ?? 0;
+        var durable = Durable;
+        var oldest = Locate(lsn + 1).Oldest;
+        if (lsn > durable.Lsn)
+        {
+            throw new RefusalException(Refusal.BeyondHead, $"LSN {lsn} lies beyond the head, which is at LSN {durable.Lsn}");
+        }
+
+        return lsn + 1 < oldest
+            ? throw new RefusalException(
+                Refusal.Gone,
+                $"what follows LSN {lsn} is no longer within the history: the oldest LSN that can be streamed is {oldest}, "
+                + $"so begin after {oldest - 1}")
+            : new EntryStream(this, _services, NewCursor(), lsn);
+    }
 
     /// <summary>Gives the disk another name, durable when it returns; null takes the name away.</summary>
-    public ValueTask RenameAsync(string? name, CancellationToken cancellation) => throw new NotImplementedException();
+    public ValueTask RenameAsync(string? name, CancellationToken cancellation) =>
+        ChangeAsync(AttributesBody.Empty.WithName(name), cancellation);
 
     /// <summary>Grows the disk, durable when it returns. Shrinking is refused (Conflict).</summary>
-    public ValueTask ResizeAsync(ulong sizeBytes, CancellationToken cancellation) => throw new NotImplementedException();
+    public ValueTask ResizeAsync(ulong sizeBytes, CancellationToken cancellation)
+    {
+        DiskRanges.RequireSize(sizeBytes);
+        var size = SizeBytes;
+        return sizeBytes < size
+            ? throw new RefusalException(Refusal.Conflict, $"the disk has {size} bytes: it can grow, not shrink to {sizeBytes}")
+            : ChangeAsync(AttributesBody.Empty.WithSize(sizeBytes), cancellation);
+    }
 
     /// <summary>Deletes the disk, durable when it returns. Works on a full device. Its tombstone stays.</summary>
-    public ValueTask DeleteAsync(CancellationToken cancellation) => throw new NotImplementedException();
+    public ValueTask DeleteAsync(CancellationToken cancellation) =>
+        ChangeAsync(AttributesBody.Empty.WithDeleted(), cancellation);
 
     /// <summary>A description for people and for JSON.</summary>
-    public DiskStatus GetStatus() => throw new NotImplementedException();
-}
-
-/// <summary>Bytes of one version of a disk; see <see cref="Disk.BeginConsistentReadAsync"/>.</summary>
-public sealed class ConsistentRead
-{
-    /// <summary>Ok, or why there is nothing to read; then <see cref="ReadAsync"/> must not be called.</summary>
-    public IoStatus Status => throw new NotImplementedException();
-
-    /// <summary>The version that every byte is of.</summary>
-    public DiskVersion Version => throw new NotImplementedException();
-
-    /// <summary>Reads bytes at an absolute offset within the range that was begun, any alignment.</summary>
-    public ValueTask<IoStatus> ReadAsync(ulong offset, Memory<byte> destination, CancellationToken cancellation) =>
-        throw new NotImplementedException();
-}
-
-/// <summary>
-/// The entries of a disk after a point, as they lie in the log. One reader at a time. Holds nothing back: it reads the
-/// log at its own pace and keeps one entry in memory.
-/// </summary>
-public sealed class EntryStream : IDisposable
-{
-    /// <summary>The LSN from which on the stream is whole, when it begins with dropped pages; else null.</summary>
-    public ulong? WholeAt => throw new NotImplementedException();
-
-    /// <summary>The entry's bytes, header and body; valid until the next call of <see cref="MoveNextAsync"/>.</summary>
-    public ReadOnlyMemory<byte> Current => throw new NotImplementedException();
-
-    /// <summary>
-    /// Moves to the next durable entry. False at the durable head when <paramref name="wait"/> is false, and after the
-    /// last entry of a deleted disk; otherwise waits for one to become durable.
-    /// Throws <see cref="UnprovableEntryException"/> where the log is damaged (the connection must then be broken off),
-    /// <see cref="RefusalException"/> Gone when space was reclaimed under it or Unavailable when the engine stops.
-    /// </summary>
-    public ValueTask<bool> MoveNextAsync(bool wait, CancellationToken cancellation) =>
-        throw new NotImplementedException();
-
-    public void Dispose()
+    public DiskStatus GetStatus()
     {
+        lock (_gate)
+        {
+            return DiskRanges.StatusOf(_state, _damage, _durable, _services);
+        }
+    }
+
+    /// <summary>The log's loop says: durable up to here.</summary>
+    void IDurableSink.OnDurable(ulong lsn, Id160 id)
+    {
+        lock (_gate)
+        {
+            _durable = lsn > _durable.Lsn ? new DiskVersion(lsn, id) : _durable;
+        }
+
+        _durableChanged.Pulse();
+    }
+
+    /// <summary>Ends those who wait for entries.</summary>
+    internal void Stop()
+    {
+        _stopped = true;
+        _durableChanged.Pulse();
+    }
+
+    /// <summary>Where an LSN lies, and the oldest that is within the history.</summary>
+    internal (ulong? Use, ulong Oldest) Locate(ulong lsn)
+    {
+        lock (_gate)
+        {
+            return (_state.Lsns.UseOf(lsn), _state.Lsns.OldestLsn);
+        }
+    }
+
+    /// <summary>A segment was reclaimed: whatever of this disk it held is no longer within the history.</summary>
+    internal void OnReclaimed(ulong use)
+    {
+        lock (_gate)
+        {
+            _state.Lsns.Drop(use);
+        }
+    }
+
+    /// <summary>Looks at the state under the disk's lock.</summary>
+    internal T Locked<T>(Func<DiskState, T> read)
+    {
+        lock (_gate)
+        {
+            return read(_state);
+        }
+    }
+
+    internal HeaderCursor NewCursor() => new(_services.Log, _services.Reader, _services.Walker, Id);
+
+    /// <summary>Repeats an append until there is room for it, or none will come.</summary>
+    internal async ValueTask<AppendOutcome> AppendWhenRoomAsync(Func<AppendOutcome> attempt, CancellationToken cancellation)
+    {
+        while (true)
+        {
+            var changed = _services.Log.RoomChanged;
+            var outcome = attempt();
+            if (!outcome.Wait)
+            {
+                return outcome;
+            }
+
+            await changed.WaitAsync(cancellation);
+        }
+    }
+
+    private IoStatus CheckRange(ulong offset, ulong length)
+    {
+        if (offset % EntryLayout.SectorSize != 0 || length % EntryLayout.SectorSize != 0)
+        {
+            return IoStatus.Misaligned;
+        }
+
+        lock (_gate)
+        {
+            var size = _state.Head.Attributes!.Size;
+            return _state.Head.Deleted ? IoStatus.Deleted
+                : offset > size || length > size - offset ? IoStatus.OutOfRange : IoStatus.Ok;
+        }
+    }
+
+    private async ValueTask<IoStatus> SettleAsync(bool fua) =>
+        fua || Locked(state => state.Head.Attributes!.Durability) == Durability.Write
+            ? await _services.Log.FlushAsync()
+            : IoStatus.Ok;
+
+    private async ValueTask<(IoStatus Status, DiskVersion Version)> AppendDataAsync(
+        ulong lba, ReadOnlyMemory<byte> data, WriteCondition condition, CancellationToken cancellation)
+    {
+        var draft = WriteDraft.Rent();
+        try
+        {
+            _services.Io.AddWritten(data.Length);
+            while (true)
+            {
+                var taken = draft.Cut(lba, data.Span);
+                var end = lba + ((ulong)taken / EntryLayout.SectorSize);
+                var (status, version) = await AppendAsync(draft, data, condition, end, cancellation);
+                data = data[taken..];
+                if (status != IoStatus.Ok || data.IsEmpty)
+                {
+                    return (status, version);
+                }
+
+                // The condition held when the first entry took its place: the rest follows it.
+                condition = default;
+                lba = end;
+            }
+        }
+        finally
+        {
+            WriteDraft.Return(draft);
+        }
+    }
+
+    private async ValueTask<(IoStatus Status, DiskVersion Version)> AppendAsync(
+        WriteDraft draft, ReadOnlyMemory<byte> data, WriteCondition condition, ulong endLba, CancellationToken cancellation)
+    {
+        while (true)
+        {
+            var changed = _services.Log.RoomChanged;
+            var outcome = _appender.TryAppend(draft, data.Span, condition, endLba);
+            if (!outcome.Wait)
+            {
+                return (outcome.Status, outcome.Version);
+            }
+
+            await changed.WaitAsync(cancellation);
+        }
+    }
+
+    private async ValueTask<(IoStatus Status, WriteCondition Condition)> MergeEdgesAsync(
+        ulong offset, ReadOnlyMemory<byte> data, byte[] whole, Id160? ifNewest)
+    {
+        var first = offset / EntryLayout.SectorSize;
+        var last = first + (ulong)(whole.Length / EntryLayout.SectorSize) - 1;
+        WriteCondition condition;
+        lock (_gate)
+        {
+            condition = new WriteCondition(
+                ifNewest, _appender.MappingOf(first), _appender.MappingOf(last), first, last, HasEdges: true);
+        }
+
+        var status = await _reader.ReadAsync(first, whole.AsMemory(0, EntryLayout.SectorSize));
+        if (status == IoStatus.Ok && last != first)
+        {
+            status = await _reader.ReadAsync(last, whole.AsMemory(whole.Length - EntryLayout.SectorSize));
+        }
+
+        data.CopyTo(whole.AsMemory((int)(offset % EntryLayout.SectorSize)));
+        return (status, condition);
+    }
+
+    private async ValueTask ChangeAsync(AttributesBody change, CancellationToken cancellation)
+    {
+        var outcome = await AppendWhenRoomAsync(() => _appender.TryAppend(change), cancellation);
+        var status = outcome.Status == IoStatus.Ok ? await _services.Log.FlushAsync() : outcome.Status;
+        DiskRanges.RequireOk(status, this);
     }
 }

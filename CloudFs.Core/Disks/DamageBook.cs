@@ -1,0 +1,54 @@
+namespace CloudFs.Core.Disks;
+
+/// <summary>
+/// Sectors of one disk that failed when they were read, until something overwrites them. Guarded by the disk's lock.
+/// Bounded: beyond the limit only the count goes on.
+/// </summary>
+public sealed class DamageBook
+{
+    /// <summary>More ranges than an operator reads; the device needs replacing long before.</summary>
+    private const int RangesMax = 4096;
+
+    private readonly List<(ulong Lba, ulong End, string Reason)> _ranges = [];
+
+    /// <summary>The ranges, in the order in which they were found.</summary>
+    public IReadOnlyList<(ulong Lba, ulong End, string Reason)> Ranges => _ranges;
+
+    /// <summary>Notes a bad range; false when it is known already.</summary>
+    public bool Add(ulong lba, ulong sectors, string reason)
+    {
+        var end = lba + sectors;
+        if (_ranges.Exists(range => range.Lba <= lba && range.End >= end) || _ranges.Count >= RangesMax)
+        {
+            return false;
+        }
+
+        Clear(lba, end);
+        _ranges.Add((lba, end, reason));
+        return true;
+    }
+
+    /// <summary>The sectors were overwritten: what was there does not matter any more.</summary>
+    public void Clear(ulong lba, ulong end)
+    {
+        for (var i = _ranges.Count - 1; i >= 0; i--)
+        {
+            var (from, to, reason) = _ranges[i];
+            if (to <= lba || from >= end)
+            {
+                continue;
+            }
+
+            _ranges.RemoveAt(i);
+            if (from < lba)
+            {
+                _ranges.Add((from, lba, reason));
+            }
+
+            if (to > end)
+            {
+                _ranges.Add((end, to, reason));
+            }
+        }
+    }
+}

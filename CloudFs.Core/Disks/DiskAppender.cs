@@ -1,0 +1,316 @@
+using CloudFs.Core.Format;
+using CloudFs.Core.Index;
+using CloudFs.Core.Layout;
+using CloudFs.Core.Log;
+using CloudFs.Core.Primitives;
+
+namespace CloudFs.Core.Disks;
+
+/// <summary>How one attempt to append ended. On <see cref="Wait"/> nothing happened: try again when room has changed.</summary>
+internal readonly record struct AppendOutcome(IoStatus Status, bool Wait, DiskVersion Version)
+{
+    public static AppendOutcome Refused(IoStatus status, DiskVersion newest = default) => new(status, false, newest);
+
+    public static AppendOutcome TryAgain => new(IoStatus.Ok, true, default);
+}
+
+/// <summary>What must still hold when a write gets its place in the chain.</summary>
+/// <param name="Newest">The version that must be the newest; null for any.</param>
+/// <param name="First">The first sector's mapping as it was read; meaningful with <paramref name="HasEdges"/>.</param>
+/// <param name="Last">The last sector's.</param>
+/// <param name="FirstLba">Which sector that is.</param>
+/// <param name="LastLba">Which sector that is.</param>
+/// <param name="HasEdges">True when the edges' old bytes were read and merged into the data.</param>
+internal readonly record struct WriteCondition(
+    Id160? Newest, MappedExtent First, MappedExtent Last, ulong FirstLba, ulong LastLba, bool HasEdges);
+
+/// <summary>
+/// Where a disk's order is made: an entry gets its LSN, parent and time, is sealed into the chain, put into the log, and
+/// applied to the index, all in one step under the disk's lock and the log's gate. Everything costly (hashing pages,
+/// waiting for room) happens outside.
+/// </summary>
+internal sealed class DiskAppender(DiskServices services, DiskState state, DamageBook damage, Lock gate, IDurableSink sink)
+{
+    private bool _viewIsOpen;
+    private Id160 _token;
+
+    /// <summary>Said when this process itself made the view in force, so that the disk can be extended at once.</summary>
+    public void ViewWasMadeHere(Id160 token)
+    {
+        _viewIsOpen = true;
+        _token = token;
+    }
+
+    /// <summary>Appends an update. <paramref name="data"/> is what the draft was cut from.</summary>
+    public AppendOutcome TryAppend(WriteDraft draft, ReadOnlySpan<byte> data, in WriteCondition condition, ulong endLba)
+    {
+        lock (gate)
+        {
+            lock (services.Log.Gate)
+            {
+                var refusal = Check(condition);
+                if (refusal != IoStatus.Ok)
+                {
+                    return AppendOutcome.Refused(refusal, new DiskVersion(state.Head.Lsn, state.Head.Id));
+                }
+
+                if (endLba > state.Head.Attributes!.Size / EntryLayout.SectorSize)
+                {
+                    return AppendOutcome.Refused(IoStatus.OutOfRange);
+                }
+
+                var opened = OpenView();
+                return opened != AppendRoom.Ok ? Refuse(opened) : AppendUpdate(draft, data);
+            }
+        }
+    }
+
+    /// <summary>Appends a change of attributes; it may use the reserve.</summary>
+    public AppendOutcome TryAppend(AttributesBody attributes)
+    {
+        var body = attributes.ToBytes();
+        lock (gate)
+        {
+            lock (services.Log.Gate)
+            {
+                var refusal = Check(default);
+                if (refusal != IoStatus.Ok)
+                {
+                    return AppendOutcome.Refused(refusal);
+                }
+
+                var opened = OpenView();
+                if (opened != AppendRoom.Ok)
+                {
+                    return Refuse(opened);
+                }
+
+                var draft = JsonDraft.Of(EntryKind.Attributes, body);
+                return AppendJson(draft, EntryBodyParsed.Of(attributes), record: null, state.Secret);
+            }
+        }
+    }
+
+    /// <summary>Appends the first entry of a new disk, with the record of its secret before it.</summary>
+    public AppendOutcome TryCreate(ViewBody view, Id160 secret)
+    {
+        var body = view.ToBytes();
+        lock (gate)
+        {
+            lock (services.Log.Gate)
+            {
+                var draft = JsonDraft.Of(EntryKind.View, body);
+                return AppendJson(draft, EntryBodyParsed.Of(view), secret, secret);
+            }
+        }
+    }
+
+    /// <summary>Appends an entry from outside, byte for byte, if it still extends the head that it was judged by.</summary>
+    public AppendOutcome TryAppendRaw(ReadOnlySpan<byte> entry, in EntryHeader fields, EntryBodyParsed? body, Id160 expected)
+    {
+        lock (gate)
+        {
+            lock (services.Log.Gate)
+            {
+                if (state.Head.Id != expected)
+                {
+                    return AppendOutcome.Refused(IoStatus.VersionMismatch);
+                }
+
+                var size = AppendSize.OfEntry(fields.HeaderLength, fields.BodyLength, fields.ExtentCount);
+                var urgent = fields.PageCount == 0 || fields.HasJsonBody;
+                var room = services.Log.TryReserve(size, urgent, out var destination, out var position);
+                if (room != AppendRoom.Ok)
+                {
+                    return Refuse(room);
+                }
+
+                entry.CopyTo(destination);
+                services.Log.Publish(size, sink, fields.Lsn, fields.Id);
+                state.Advance(state.Head.Next(fields, body), body, fields.Previous, position, size.Bytes);
+                state.ApplyHeader(entry[..fields.HeaderLength], fields, position);
+                ClearDamage(entry[..fields.HeaderLength], fields);
+                services.Io.AddEntry(size.Bytes);
+                return new AppendOutcome(IoStatus.Ok, false, new DiskVersion(fields.Lsn, fields.Id));
+            }
+        }
+    }
+
+    private IoStatus Check(in WriteCondition condition)
+    {
+        if (state.Head.Deleted)
+        {
+            return IoStatus.Deleted;
+        }
+
+        if (state.Suspect is not null || !state.IsPrimary(services.HostId, services.DeviceId))
+        {
+            return IoStatus.ReadOnly;
+        }
+
+        if (condition.Newest is { } newest && newest != state.Head.Id)
+        {
+            return IoStatus.VersionMismatch;
+        }
+
+        return condition.HasEdges && !(MappingOf(condition.FirstLba) == condition.First
+            && MappingOf(condition.LastLba) == condition.Last)
+            ? IoStatus.VersionMismatch
+            : IoStatus.Ok;
+    }
+
+    /// <summary>The mapping of one sector; default where nothing was ever written. Under the disk's lock.</summary>
+    public MappedExtent MappingOf(ulong lba)
+    {
+        Span<MappedExtent> one = stackalloc MappedExtent[1];
+        return state.Map.Find(lba, lba + 1, one) == 1 ? one[0] : default;
+    }
+
+    /// <summary>
+    /// A primary that restarted never extends in its old view (PROTOCOL.md, 8): before its first entry it appends a view of
+    /// its own, with a fresh secret, which reveals the old one and restates the disk's attributes.
+    /// </summary>
+    private AppendRoom OpenView()
+    {
+        if (_viewIsOpen)
+        {
+            return AppendRoom.Ok;
+        }
+
+        var before = state.Head.View!.Body;
+        var secret = services.NewSecret();
+        var view = new ViewBody
+        {
+            View = EntryHashes.ViewOf(secret),
+            Epoch = before.Epoch + 1,
+            Primary = services.HostId,
+            Revoked = state.Secret,
+            Replicas = before.Replicas,
+            Attributes = Restated(state.Head.Attributes!),
+        };
+        _token = state.Head.Token(state.Secret);
+        var outcome = AppendJson(JsonDraft.Of(EntryKind.View, view.ToBytes()), EntryBodyParsed.Of(view), secret, secret);
+        return outcome.Wait ? AppendRoom.Wait
+            : outcome.Status == IoStatus.Ok ? AppendRoom.Ok
+            : outcome.Status == IoStatus.NoSpace ? AppendRoom.NoSpace : AppendRoom.Failed;
+    }
+
+    private static AttributesBody Restated(DiskAttributes attributes)
+    {
+        // The merged state in its own words: also what this version does not know of.
+        var parsed = AttributesBody.TryParse(
+            System.Text.Encoding.UTF8.GetBytes(attributes.ToJson()), out var body, out _);
+        Invariant.That(parsed, "a disk's attributes can be stated again");
+        return body;
+    }
+
+    private AppendOutcome AppendUpdate(WriteDraft draft, ReadOnlySpan<byte> data)
+    {
+        var size = draft.Size;
+        var room = services.Log.TryReserve(size, draft.IsZeroOnly, out var destination, out var position);
+        if (room != AppendRoom.Ok)
+        {
+            return Refuse(room);
+        }
+
+        var head = state.Head;
+        var entry = new EntryDraft
+        {
+            Kind = EntryKind.Update,
+            Lsn = head.Lsn + 1,
+            Disk = head.Disk,
+            Previous = head.Id,
+            Parent = _token,
+            Secret = state.Secret,
+            TimeMicros = services.Clock.After(head.TimeMicros),
+            Extents = draft.Extents,
+            Pages = draft.Pages,
+        };
+        var done = EntrySealer.Seal(entry, destination);
+        draft.CopyBody(data, destination[done.HeaderLength..]);
+        services.Log.Publish(size, sink, entry.Lsn, done.Id);
+        _token = done.Token;
+        state.Advance(head.Next(entry, done, null), null, head.Id, position, size.Bytes);
+        state.ApplyExtents(draft.Extents, entry.Lsn, position);
+        foreach (ref readonly var extent in draft.Extents)
+        {
+            damage.Clear(extent.Lba, extent.End);
+        }
+
+        services.Io.AddEntry(size.Bytes);
+        return new AppendOutcome(IoStatus.Ok, false, new DiskVersion(entry.Lsn, done.Id));
+    }
+
+    /// <summary>Appends a view or attributes; with <paramref name="record"/>, the secret that goes before it in the log.</summary>
+    private AppendOutcome AppendJson(JsonDraft json, EntryBodyParsed body, Id160? record, Id160 secret)
+    {
+        var size = AppendSize.OfEntry(EntrySealer.HeaderLength(0, json.Pages.Length), json.Body.Length, 0)
+            + (record is null ? default : AppendSize.OfRecord);
+        var room = services.Log.TryReserve(size, urgent: true, out var destination, out var position);
+        if (room != AppendRoom.Ok)
+        {
+            return Refuse(room);
+        }
+
+        var recordLength = record is null ? 0 : DeviceRecordLayout.Size;
+        var head = state.Head;
+        var entry = new EntryDraft
+        {
+            Kind = json.Kind,
+            Lsn = head.Lsn + 1,
+            Disk = head.Disk,
+            Previous = head.Id,
+            Parent = head.IsNone ? default : _token,
+            Secret = secret,
+            TimeMicros = services.Clock.After(head.TimeMicros),
+            Pages = json.Pages,
+        };
+        var done = EntrySealer.Seal(entry, destination[recordLength..]);
+        json.Body.CopyTo(destination[(recordLength + done.HeaderLength)..]);
+        var next = head.Next(entry, done, body);
+        if (record is not null)
+        {
+            new DeviceRecord(DeviceRecordType.ViewSecret, next.Disk, EntryHashes.ViewOf(secret), secret).Write(destination);
+        }
+
+        services.Log.Publish(size, sink, entry.Lsn, done.Id);
+        _token = done.Token;
+        _viewIsOpen = true;
+        state.Secret = secret;
+        state.Advance(next, body, entry.Previous, position.Plus(recordLength), size.Bytes - recordLength);
+        services.Io.AddEntry(size.Bytes - recordLength);
+        return new AppendOutcome(IoStatus.Ok, false, new DiskVersion(entry.Lsn, done.Id));
+    }
+
+    private AppendOutcome Refuse(AppendRoom room) => room switch
+    {
+        AppendRoom.Wait => AppendOutcome.TryAgain,
+        AppendRoom.NoSpace => AppendOutcome.Refused(IoStatus.NoSpace),
+        _ => AppendOutcome.Refused(services.Log.Failure is null ? IoStatus.Stopped : IoStatus.Poisoned),
+    };
+
+    private void ClearDamage(ReadOnlySpan<byte> header, in EntryHeader fields)
+    {
+        for (var i = 0; i < fields.ExtentCount; i++)
+        {
+            var extent = EntryHeaderCodec.ReadExtent(header, i);
+            damage.Clear(extent.Lba, extent.End);
+        }
+    }
+
+    /// <summary>A JSON body with its pages hashed.</summary>
+    private sealed record JsonDraft(EntryKind Kind, byte[] Body, PageRecord[] Pages)
+    {
+        public static JsonDraft Of(EntryKind kind, byte[] body)
+        {
+            var pages = new PageRecord[(body.Length + EntryLayout.PageSize - 1) / EntryLayout.PageSize];
+            for (var i = 0; i < pages.Length; i++)
+            {
+                var start = i * EntryLayout.PageSize;
+                pages[i] = PageRecord.Of(body.AsSpan(start, Math.Min(EntryLayout.PageSize, body.Length - start)));
+            }
+
+            return new JsonDraft(kind, body, pages);
+        }
+    }
+}

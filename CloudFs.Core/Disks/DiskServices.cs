@@ -1,0 +1,107 @@
+using CloudFs.Core.Engine;
+using CloudFs.Core.Log;
+using CloudFs.Core.Primitives;
+
+namespace CloudFs.Core.Disks;
+
+/// <summary>What every disk of an engine shares.</summary>
+public sealed class DiskServices
+{
+    public required Id160 HostId { get; init; }
+
+    public required Id160 DeviceId { get; init; }
+
+    public required EngineRuntime Runtime { get; init; }
+
+    public required SegmentTable Segments { get; init; }
+
+    public required LogWriter Log { get; init; }
+
+    public required LogReader Reader { get; init; }
+
+    public required PageReader Pages { get; init; }
+
+    public required SegmentWalker Walker { get; init; }
+
+    public required ChainClock Clock { get; init; }
+
+    public IoCounters Io { get; } = new();
+
+    /// <summary>A random 160-bit value, fit for a secret.</summary>
+    public Id160 NewSecret()
+    {
+        Span<byte> bytes = stackalloc byte[Id160.Size];
+        Runtime.FillRandom(bytes);
+        return new Id160(bytes);
+    }
+}
+
+/// <summary>
+/// Gives entries their time: the wall clock's, but never less than the entry before. While a clock that jumped back is not
+/// caught up, time advances by a microsecond an entry; the jump is told once.
+/// </summary>
+public sealed class ChainClock(EngineRuntime runtime)
+{
+    /// <summary>Smaller steps back are what clocks do when they are adjusted.</summary>
+    private const ulong ToldMicros = 1_000_000;
+
+    private int _told;
+
+    /// <summary>Microseconds since 1970 by the wall clock.</summary>
+    public ulong NowMicros => (ulong)Math.Max(
+        0, (runtime.Time.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond);
+
+    /// <summary>The time of an entry that follows one of <paramref name="last"/>.</summary>
+    public ulong After(ulong last)
+    {
+        var now = NowMicros;
+        if (now >= last)
+        {
+            Volatile.Write(ref _told, 0);
+            return now;
+        }
+
+        if (last - now > ToldMicros && Interlocked.Exchange(ref _told, 1) == 0)
+        {
+            runtime.Report(new EngineEvent(
+                EventLevel.Warning,
+                "clock-jumped",
+                $"the clock is {(last - now) / 1_000_000.0:F1} s behind the newest entry: time in the chain advances by a "
+                + "microsecond an entry until it has caught up; check the clock"));
+        }
+
+        return last + 1;
+    }
+}
+
+/// <summary>Counts what clients moved. Any thread.</summary>
+public sealed class IoCounters
+{
+    private long _entries;
+    private long _entryBytes;
+    private long _read;
+    private long _written;
+    private long _damaged;
+
+    public ulong Entries => (ulong)Volatile.Read(ref _entries);
+
+    public ulong EntryBytes => (ulong)Volatile.Read(ref _entryBytes);
+
+    public ulong ReadBytes => (ulong)Volatile.Read(ref _read);
+
+    public ulong WrittenBytes => (ulong)Volatile.Read(ref _written);
+
+    public ulong DamagedPages => (ulong)Volatile.Read(ref _damaged);
+
+    public void AddEntry(int bytes)
+    {
+        Interlocked.Increment(ref _entries);
+        Interlocked.Add(ref _entryBytes, bytes);
+    }
+
+    public void AddRead(long bytes) => Interlocked.Add(ref _read, bytes);
+
+    public void AddWritten(long bytes) => Interlocked.Add(ref _written, bytes);
+
+    public void AddDamaged() => Interlocked.Increment(ref _damaged);
+}
