@@ -114,10 +114,31 @@ public sealed class SegmentTable : ILiveness
             _free--;
             _segments[segment].State = state;
             _segments[segment].Use = use;
+            _dead += state == SegmentState.Sealed ? 1 : 0;
             if (use != 0)
             {
                 _byUse.Add(use, segment);
             }
+        }
+    }
+
+    /// <summary>Forgets what a segment held: something newer was found in it.</summary>
+    /// <returns>The use that it had; 0 for none.</returns>
+    public ulong Evict(int segment)
+    {
+        lock (_lock)
+        {
+            ref var evicted = ref _segments[segment];
+            var use = evicted.Use;
+            if (evicted.State != SegmentState.Free)
+            {
+                _dead -= evicted.State == SegmentState.Sealed && evicted.IsDead ? 1 : 0;
+                _byUse.Remove(use);
+                evicted = default;
+                _free++;
+            }
+
+            return use;
         }
     }
 

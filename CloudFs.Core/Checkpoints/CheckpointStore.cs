@@ -1,0 +1,129 @@
+using CloudFs.Core.Devices;
+using CloudFs.Core.Layout;
+using CloudFs.Core.Log;
+using CloudFs.Core.Primitives;
+
+namespace CloudFs.Core.Checkpoints;
+
+/// <summary>
+/// The two checkpoint slots. A checkpoint is written into the slot of the older one: pages, flush, root, flush; so at every
+/// moment one of them is whole. Used by one caller at a time.
+/// </summary>
+public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
+{
+    private readonly CheckpointRoot?[] _roots = new CheckpointRoot?[DeviceGeometry.CheckpointSlots];
+
+    /// <summary>The sequence of the newest checkpoint; 0 for none.</summary>
+    public ulong Newest => _roots.Max(root => root?.Sequence ?? 0);
+
+    /// <summary>The log is needed from here on by some checkpoint that may have to be recovered from.</summary>
+    public LogPosition NeededFrom => _roots.Any(root => root is null)
+        ? LogPosition.None
+        : new LogPosition(_roots.Min(root => root!.RollFrom.Value));
+
+    /// <summary>Bytes of checkpoints written since the device was opened.</summary>
+    public long BytesWritten { get; private set; }
+
+    /// <summary>
+    /// Loads the newest checkpoint that is whole, and remembers both roots. Tells of every slot that is damaged; null when
+    /// there is no whole one.
+    /// </summary>
+    public async ValueTask<LoadedCheckpoint?> LoadAsync(int segmentCount, Action<string> tellDamage)
+    {
+        for (var slot = 0; slot < DeviceGeometry.CheckpointSlots; slot++)
+        {
+            _roots[slot] = await ReadRootAsync(slot, segmentCount, tellDamage);
+        }
+
+        foreach (var root in _roots.OfType<CheckpointRoot>().OrderByDescending(root => root.Sequence).ToArray())
+        {
+            try
+            {
+                var loaded = await CheckpointCodec.ReadAsync(new BlobReader(device, root), root, segmentCount);
+                TakeSpills(loaded.Segments);
+                return loaded;
+            }
+            catch (DamagedCheckpointException e)
+            {
+                tellDamage($"checkpoint {root.Sequence} in slot {root.Slot} is damaged: {e.Message}");
+                _roots[root.Slot] = null;
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>Writes a checkpoint. The log must be durable up to what it says.</summary>
+    /// <exception cref="CheckpointSpaceException">No segment for its pages; the older checkpoints stand.</exception>
+    /// <exception cref="DeviceException">The device failed: nothing more may be written to it.</exception>
+    public async ValueTask WriteAsync(
+        SegmentTable segments, LogPosition rollFrom, LogPosition durable, ulong nextCommit, ulong timeMicros,
+        IReadOnlyList<DiskSnapshot> disks)
+    {
+        var sequence = Newest + 1;
+        var slot = OldestSlot();
+        var replaced = _roots[slot];
+        _roots[slot] = null;
+        foreach (var spill in replaced?.Spills ?? [])
+        {
+            segments.ReleaseCheckpoint(spill);
+        }
+
+        var blob = new BlobWriter(device, segments, deviceId, slot, sequence);
+        try
+        {
+            await CheckpointCodec.WriteAsync(blob, rollFrom, nextCommit, segments.Snapshot(), disks);
+            await blob.CompleteAsync();
+        }
+        catch (CheckpointSpaceException)
+        {
+            blob.Abandon();
+            throw;
+        }
+
+        await device.FlushAsync();
+        var root = new CheckpointRoot(deviceId, slot, sequence, rollFrom, durable, blob.Length, timeMicros, blob.Spills);
+        var bytes = new byte[CheckpointRootLayout.Size];
+        root.Write(bytes);
+        await device.WriteAsync(DeviceGeometry.CheckpointSlotOffset(slot), bytes);
+        await device.FlushAsync();
+        _roots[slot] = root;
+        BytesWritten += blob.Length + CheckpointRootLayout.Size;
+    }
+
+    private int OldestSlot() => (_roots[0]?.Sequence ?? 0) <= (_roots[1]?.Sequence ?? 0) ? 0 : 1;
+
+    private void TakeSpills(SegmentTable segments)
+    {
+        foreach (var root in _roots.OfType<CheckpointRoot>())
+        {
+            foreach (var spill in root.Spills)
+            {
+                segments.Evict(spill);
+                segments.Occupy(spill, SegmentState.Checkpoint, 0);
+            }
+        }
+    }
+
+    private async ValueTask<CheckpointRoot?> ReadRootAsync(int slot, int segmentCount, Action<string> tellDamage)
+    {
+        var bytes = new byte[CheckpointRootLayout.Size];
+        try
+        {
+            await device.ReadAsync(DeviceGeometry.CheckpointSlotOffset(slot), bytes);
+        }
+        catch (DeviceException e)
+        {
+            tellDamage($"checkpoint slot {slot} can't be read: {e.Message}");
+            return null;
+        }
+
+        var fault = CheckpointRoot.TryRead(bytes, deviceId, slot, segmentCount, out var root);
+        if (fault is not (LayoutFault.None or LayoutFault.Absent or LayoutFault.OtherDevice))
+        {
+            tellDamage($"the root of checkpoint slot {slot} is damaged ({fault})");
+        }
+
+        return root;
+    }
+}
