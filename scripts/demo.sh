@@ -126,7 +126,6 @@ start_daemon() {
 stop_daemon() {
     local began status=0
     is_up || return 0
-    trap '' INT TERM HUP
     began=$(now)
     kill -TERM "$daemon"
     while is_up; do
@@ -153,8 +152,15 @@ kill_daemon() {
     daemon=
 }
 
+# One signal is enough: what comes after it must not cut the clean end short.
+interrupted() {
+    trap '' INT TERM HUP
+    exit "$1"
+}
+
 ended() {
     local status=$?
+    trap '' INT TERM HUP
     trap - EXIT
     rm -f "$work"/*.tmp
     stop_daemon || { [ "$status" -ne 0 ] || status=1; }
@@ -400,8 +406,8 @@ refuse_taken_port "$nbd" CLOUDFS_NBD
 
 uri="nbd+unix:///demo?socket=$(percent_encoded "$socket")"
 trap ended EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+trap 'interrupted 130' INT
+trap 'interrupted 143' TERM HUP
 
 say "CloudFS on $data"
 start_daemon
@@ -423,6 +429,6 @@ tell_how
 
 say
 say 'It stays up until Ctrl-C.'
-trap 'say; exit 0' INT TERM HUP
+trap 'say; interrupted 0' INT TERM HUP
 wait "$daemon" || die_with_log "cloudfsd ended by itself with status $?"
 die_with_log 'cloudfsd ended by itself'
