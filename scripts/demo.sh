@@ -18,6 +18,7 @@ http=${CLOUDFS_HTTP:-127.0.0.1:8090}
 nbd=${CLOUDFS_NBD:-127.0.0.1:10809}
 data=${CLOUDFS_DEMO_DATA:-data}
 url=http://$http
+export CLOUDFS_DAEMON=$url
 work=$data/work
 device=$data/cloudfs.dev
 socket=$data/nbd.sock
@@ -231,11 +232,11 @@ head_of() { { get /heads || true; } | sed -n "s/^$1:\([0-9a-f]\{40\}\)\$/\1/p"; 
 # The disk called demo; made where there is none.
 find_or_make_disk() {
     local info
-    if info=$("$dist/cloudfs" --daemon "$url" info demo --json 2>/dev/null); then
+    if info=$("$dist/cloudfs" info demo --json 2>/dev/null); then
         id=$(sed -n 's/.*"id": *"\([0-9a-f]\{40\}\)".*/\1/p' <<<"$info" | head -n 1)
         found='found'
     else
-        id=$("$dist/cloudfs" --daemon "$url" newdisk --name demo) || die_with_log 'cloudfs newdisk failed'
+        id=$("$dist/cloudfs" newdisk --name demo) || die_with_log 'cloudfs newdisk failed'
         found='new'
     fi
     [[ $id =~ ^[0-9a-f]{40}$ ]] || die "the disk's id should be 40 hex digits, not \"$id\""
