@@ -173,7 +173,7 @@ ended() {
 # The trees to take files from, the most even first; a slim container has no documentation to speak of.
 trees() {
     local sdk
-    sdk=$(readlink -f "$(command -v dotnet || echo /usr/share/dotnet/dotnet)")
+    sdk=$(readlink -m "$(command -v dotnet || echo /usr/share/dotnet/dotnet)")
     printf '%s\n' /usr/share/doc "${sdk%/*}" /usr/share /usr/lib
 }
 
@@ -181,13 +181,13 @@ make_image() {
     local tree kib apparent entries bytes
     while read -r tree; do
         [ -d "$tree" ] || continue
-        kib=$({ du -skx "$tree" || true; } 2>/dev/null | cut -f1)
-        apparent=$({ du -skx --apparent-size "$tree" || true; } 2>/dev/null | cut -f1)
-        entries=$({ find "$tree" -xdev || true; } 2>/dev/null | wc -l)
+        kib=$({ du -sk "$tree" || true; } 2>/dev/null | cut -f1)
+        apparent=$({ du -sk --apparent-size "$tree" || true; } 2>/dev/null | cut -f1)
+        entries=$({ find "$tree" || true; } 2>/dev/null | wc -l)
         ((apparent <= kib)) || kib=$apparent
         ((kib >= tree_min_kib && kib <= tree_max_kib)) || continue
         # Files end in the middle of a block, and each takes an inode; the journal and tables come on top.
-        bytes=$(((kib * 11 / 10 + entries * 3 + (64 << 10)) * 1024))
+        bytes=$(((kib * 5 / 4 + entries * 4 + (128 << 10)) * 1024))
         ((bytes >= image_min_bytes)) || bytes=$image_min_bytes
         bytes=$(((bytes + (4 << 20) - 1) >> 22 << 22))
         rm -f "$image.tmp"
