@@ -17,12 +17,13 @@ internal static class CheckpointCodec
     private const int ExtentBytes = 35;
 
     public static async ValueTask WriteAsync(
-        BlobWriter blob, LogPosition rollFrom, ulong nextCommit, IReadOnlyList<SegmentUse> segments,
+        BlobWriter blob, LogPosition rollFrom, ulong nextCommit, int nextSegment, IReadOnlyList<SegmentUse> segments,
         IReadOnlyList<DiskSnapshot> disks)
     {
         await blob.PutAsync(ContentsVersion);
         await blob.PutAsync(rollFrom.Value);
         await blob.PutAsync(nextCommit);
+        await blob.PutAsync(nextSegment);
         await blob.PutAsync(segments.Count);
         foreach (var use in segments)
         {
@@ -48,6 +49,7 @@ internal static class CheckpointCodec
 
         var rollFrom = new LogPosition(await blob.UInt64Async());
         var nextCommit = await blob.UInt64Async();
+        var nextSegment = await blob.Int32Async();
         var segments = await ReadSegmentsAsync(blob, segmentCount);
         var disks = new Dictionary<Id160, DiskState>();
         for (var left = await blob.CountAsync(); left > 0; left--)
@@ -56,7 +58,7 @@ internal static class CheckpointCodec
             disks.Add(disk.Head.Disk, disk);
         }
 
-        return new LoadedCheckpoint(rollFrom, root.Durable, nextCommit, segments, disks);
+        return new LoadedCheckpoint(rollFrom, root.Durable, nextCommit, nextSegment, segments, disks);
     }
 
     private static async ValueTask<SegmentTable> ReadSegmentsAsync(BlobReader blob, int segmentCount)

@@ -32,11 +32,13 @@ public sealed record DiskSnapshot(
 /// <param name="RollFrom">Recovery reads the log from here on.</param>
 /// <param name="Durable">The log was durable up to here.</param>
 /// <param name="NextCommit">A sequence above every commit's before <paramref name="RollFrom"/>.</param>
+/// <param name="NextSegment">The segment chosen to follow the open one; -1 for none.</param>
 /// <param name="Segments">The segment table, with the references that the disks' maps have.</param>
 /// <param name="Disks">The disks, deleted ones included.</param>
 public sealed record LoadedCheckpoint(
     LogPosition RollFrom,
     LogPosition Durable,
     ulong NextCommit,
+    int NextSegment,
     SegmentTable Segments,
     Dictionary<Id160, DiskState> Disks);

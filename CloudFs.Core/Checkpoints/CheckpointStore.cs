@@ -21,6 +21,12 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
         ? LogPosition.None
         : new LogPosition(_roots.Min(root => root!.RollFrom.Value));
 
+    /// <summary>Where the newest checkpoint says that the log is to be read from.</summary>
+    public LogPosition NewestRollFrom => _roots.OfType<CheckpointRoot>().MaxBy(root => root.Sequence)?.RollFrom ?? LogPosition.None;
+
+    /// <summary>Segments that the newest checkpoint spilled into.</summary>
+    public int SpillsOfNewest => _roots.OfType<CheckpointRoot>().MaxBy(root => root.Sequence)?.Spills.Count ?? 0;
+
     /// <summary>Bytes of checkpoints written since the device was opened.</summary>
     public long BytesWritten { get; private set; }
 
@@ -72,7 +78,7 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
         var blob = new BlobWriter(device, segments, deviceId, slot, sequence);
         try
         {
-            await CheckpointCodec.WriteAsync(blob, rollFrom, nextCommit, segments.Snapshot(), disks);
+            await CheckpointCodec.WriteAsync(blob, rollFrom, nextCommit, segments.Next, segments.Snapshot(), disks);
             await blob.CompleteAsync();
         }
         catch (CheckpointSpaceException)

@@ -29,17 +29,10 @@ internal readonly record struct WriteCondition(
 /// applied to the index, all in one step under the disk's lock and the log's gate. Everything costly (hashing pages,
 /// waiting for room) happens outside.
 /// </summary>
-internal sealed class DiskAppender(DiskServices services, DiskState state, DamageBook damage, Lock gate, IDurableSink sink)
+internal sealed class DiskAppender(DiskServices services, DiskState state, DamageBook damage, Lock gate, Disk owner)
 {
     private bool _viewIsOpen;
     private Id160 _token;
-
-    /// <summary>Said when this process itself made the view in force, so that the disk can be extended at once.</summary>
-    public void ViewWasMadeHere(Id160 token)
-    {
-        _viewIsOpen = true;
-        _token = token;
-    }
 
     /// <summary>Appends an update. <paramref name="data"/> is what the draft was cut from.</summary>
     public AppendOutcome TryAppend(WriteDraft draft, ReadOnlySpan<byte> data, in WriteCondition condition, ulong endLba)
@@ -105,8 +98,12 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Damag
         }
     }
 
-    /// <summary>Appends an entry from outside, byte for byte, if it still extends the head that it was judged by.</summary>
-    public AppendOutcome TryAppendRaw(ReadOnlySpan<byte> entry, in EntryHeader fields, EntryBodyParsed? body, Id160 expected)
+    /// <summary>
+    /// Appends an entry that was sealed elsewhere or before, byte for byte, if it still extends the head that it was judged
+    /// by; with <paramref name="secret"/>, the record of a view's secret goes before it.
+    /// </summary>
+    public AppendOutcome TryAppendRaw(
+        ReadOnlySpan<byte> entry, in EntryHeader fields, EntryBodyParsed? body, Id160 expected, DeviceRecord? secret = null)
     {
         lock (gate)
         {
@@ -117,7 +114,9 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Damag
                     return AppendOutcome.Refused(IoStatus.VersionMismatch);
                 }
 
-                var size = AppendSize.OfEntry(fields.HeaderLength, fields.BodyLength, fields.ExtentCount);
+                var size = AppendSize.OfEntry(fields.HeaderLength, fields.BodyLength, fields.ExtentCount)
+                    + (secret is null ? default : AppendSize.OfRecord);
+                var recordLength = secret is null ? 0 : DeviceRecordLayout.Size;
                 var urgent = fields.PageCount == 0 || fields.HasJsonBody;
                 var room = services.Log.TryReserve(size, urgent, out var destination, out var position);
                 if (room != AppendRoom.Ok)
@@ -125,9 +124,13 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Damag
                     return Refuse(room);
                 }
 
-                entry.CopyTo(destination);
-                services.Log.Publish(size, sink, fields.Lsn, fields.Id);
-                state.Advance(state.Head.Next(fields, body), body, fields.Previous, position, size.Bytes);
+                secret?.Write(destination);
+                entry.CopyTo(destination[recordLength..]);
+                services.Log.Publish(size, owner, fields.Lsn, fields.Id);
+                position = position.Plus(recordLength);
+                state.Secret = secret?.Secret ?? (body?.View is null ? state.Secret : default);
+                Join(fields.Disk);
+                state.Advance(state.Head.Next(fields, body), body, fields.Previous, position, fields.TotalLength);
                 state.ApplyHeader(entry[..fields.HeaderLength], fields, position);
                 ClearDamage(entry[..fields.HeaderLength], fields);
                 services.Io.AddEntry(size.Bytes);
@@ -228,7 +231,7 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Damag
         };
         var done = EntrySealer.Seal(entry, destination);
         draft.CopyBody(data, destination[done.HeaderLength..]);
-        services.Log.Publish(size, sink, entry.Lsn, done.Id);
+        services.Log.Publish(size, owner, entry.Lsn, done.Id);
         _token = done.Token;
         state.Advance(head.Next(entry, done, null), null, head.Id, position, size.Bytes);
         state.ApplyExtents(draft.Extents, entry.Lsn, position);
@@ -273,13 +276,26 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Damag
             new DeviceRecord(DeviceRecordType.ViewSecret, next.Disk, EntryHashes.ViewOf(secret), secret).Write(destination);
         }
 
-        services.Log.Publish(size, sink, entry.Lsn, done.Id);
+        services.Log.Publish(size, owner, entry.Lsn, done.Id);
         _token = done.Token;
         _viewIsOpen = true;
         state.Secret = secret;
+        Join(next.Disk);
         state.Advance(next, body, entry.Previous, position.Plus(recordLength), size.Bytes - recordLength);
         services.Io.AddEntry(size.Bytes - recordLength);
         return new AppendOutcome(IoStatus.Ok, false, new DiskVersion(entry.Lsn, done.Id));
+    }
+
+    /// <summary>
+    /// With its first entry a disk joins the others while the gate is held: so a checkpoint, which begins by closing the open
+    /// commit under the gate, can't miss a disk whose first entry lies before it.
+    /// </summary>
+    private void Join(Id160 id)
+    {
+        if (state.Head.IsNone)
+        {
+            services.Disks.Add(id, owner);
+        }
     }
 
     private AppendOutcome Refuse(AppendRoom room) => room switch

@@ -25,6 +25,9 @@ public sealed class DiskServices
 
     public required ChainClock Clock { get; init; }
 
+    /// <summary>All disks; one joins with its first entry.</summary>
+    public DiskCatalog Disks { get; } = new();
+
     public IoCounters Io { get; } = new();
 
     /// <summary>A random 160-bit value, fit for a secret.</summary>

@@ -40,6 +40,9 @@ public sealed record EngineCounters
     /// <summary>Pages whose check failed when they were read.</summary>
     public ulong DamagedPages { get; init; }
 
+    /// <summary>Entry headers that were damaged in place and had from their second copies.</summary>
+    public ulong HeadersFromCopy { get; init; }
+
     public ulong ReadBytes { get; init; }
 
     public ulong WrittenBytes { get; init; }

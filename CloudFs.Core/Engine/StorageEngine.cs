@@ -1,77 +1,213 @@
+using CloudFs.Core.Checkpoints;
+using CloudFs.Core.Devices;
 using CloudFs.Core.Disks;
+using CloudFs.Core.Format;
+using CloudFs.Core.Layout;
 using CloudFs.Core.Primitives;
+using CloudFs.Core.Recovery;
 
 namespace CloudFs.Core.Engine;
 
-/// <summary>The engine over one device: it owns the log, the disks and the loops that serve them.</summary>
+/// <summary>The engine over one device: it owns the log, the disks and the loops that serve them. Any thread.</summary>
 public sealed class StorageEngine : IAsyncDisposable
 {
+    private readonly IBlockDevice _device;
+    private readonly DeviceLabel _label;
+    private readonly DiskServices _services;
+    private readonly Housekeeper _housekeeper;
+    private readonly Ingest _ingest;
+    private readonly CheckpointStore _checkpoints;
+    private readonly EngineBuffer? _region;
+    private readonly SemaphoreSlim _naming = new(1);
+    private Task _logLoop = Task.CompletedTask;
+    private Task _houseLoop = Task.CompletedTask;
+    private int _disposed;
+
+    internal StorageEngine(
+        IBlockDevice device, DeviceLabel label, DiskServices services, Housekeeper housekeeper, CheckpointStore checkpoints, EngineBuffer? region, RecoveryReport recovery)
+    {
+        _device = device;
+        _label = label;
+        _services = services;
+        _housekeeper = housekeeper;
+        _checkpoints = checkpoints;
+        _region = region;
+        _ingest = new Ingest(services);
+        Recovery = recovery;
+    }
+
     /// <summary>The device's own id, made when it was formatted.</summary>
-    public Id160 DeviceId => throw new NotImplementedException();
+    public Id160 DeviceId => _label.DeviceId;
 
     /// <summary>The id of the host that the device belongs to.</summary>
-    public Id160 HostId => throw new NotImplementedException();
+    public Id160 HostId => _label.HostId;
+
+    /// <summary>What was found and decided when the device was opened.</summary>
+    public RecoveryReport Recovery { get; }
+
+    /// <summary>Opens a device, formatting a blank one, and recovers what it holds. The engine owns the device from the call on.</summary>
+    /// <exception cref="DeviceRefusedException">The device can't be used; it was left as it is.</exception>
+    /// <exception cref="DeviceException">The device failed.</exception>
+    public static Task<StorageEngine> OpenAsync(EngineSettings settings, EngineRuntime runtime) =>
+        EngineOpening.OpenAsync(settings, runtime);
 
     /// <summary>The disks that are here and not deleted, in the order of their ids.</summary>
-    public IReadOnlyList<Disk> ListDisks() => throw new NotImplementedException();
+    public IReadOnlyList<Disk> ListDisks() => [.. _services.Disks.Live().Where(disk => disk.Durable.Lsn > 0)];
 
     /// <summary>
     /// Finds a disk by its id, a prefix of its id that is unique (4 digits at least), or its name.
     /// Throws <see cref="RefusalException"/> NotFound, or Conflict for an ambiguous prefix.
     /// </summary>
-    public Disk FindDisk(string idPrefixOrName) => throw new NotImplementedException();
+    public Disk FindDisk(string idPrefixOrName) => _services.Disks.Find(idPrefixOrName);
 
     /// <summary>Finds a disk by exact id (40 digits) or exact name, as NBD and HTTP queries do.</summary>
-    public bool TryGetDisk(string idOrName, out Disk disk) => throw new NotImplementedException();
+    public bool TryGetDisk(string idOrName, out Disk disk)
+    {
+        disk = _services.Disks.ByIdOrName(idOrName)!;
+        return disk is not null;
+    }
 
     /// <summary>
     /// Makes a disk, durable when it returns. Throws <see cref="RefusalException"/> Invalid, Conflict (name taken),
     /// NoSpace or Unavailable.
     /// </summary>
-    public ValueTask<Disk> CreateDiskAsync(DiskSpec spec, CancellationToken cancellation) =>
-        throw new NotImplementedException();
+    public async ValueTask<Disk> CreateDiskAsync(DiskSpec spec, CancellationToken cancellation)
+    {
+        DiskRanges.RequireSize(spec.SizeBytes);
+        await _naming.WaitAsync(cancellation);
+        try
+        {
+            _services.Disks.RequireNameFree(spec.Name);
+            var attributes = AttributesBody.Empty.WithSize(spec.SizeBytes).WithDurability(spec.Durability);
+            var secret = _services.NewSecret();
+            var view = new ViewBody
+            {
+                View = EntryHashes.ViewOf(secret),
+                Epoch = 1,
+                Primary = HostId,
+                Replicas = [new Replica(HostId, DeviceId)],
+                Attributes = spec.Name is null ? attributes : attributes.WithName(spec.Name),
+            };
+            var disk = new Disk(_services, new DiskState(_services.Segments));
+            var outcome = await disk.AppendWhenRoomAsync(() => disk.Appender.TryCreate(view, secret), cancellation);
+            var status = outcome.Status == IoStatus.Ok ? await _services.Log.FlushAsync() : outcome.Status;
+            DiskRanges.RequireOk(status, disk);
+            return disk;
+        }
+        finally
+        {
+            _naming.Release();
+        }
+    }
+
+    /// <summary>Gives a disk another name (null takes it away). Throws as <see cref="CreateDiskAsync"/> does.</summary>
+    public async ValueTask RenameDiskAsync(Disk disk, string? name, CancellationToken cancellation)
+    {
+        await _naming.WaitAsync(cancellation);
+        try
+        {
+            _services.Disks.RequireNameFree(name, disk);
+            await disk.RenameAsync(name, cancellation);
+        }
+        finally
+        {
+            _naming.Release();
+        }
+    }
 
     /// <summary>
     /// Takes one entry from outside (<c>PUT /log</c>): header and body, whole. Checked, and appended if it extends what is
     /// here; a first entry makes a mirror. Appended does not mean durable: call <see cref="FlushAsync"/> at the end.
     /// </summary>
     public ValueTask<IngestResult> IngestAsync(ReadOnlyMemory<byte> entry, CancellationToken cancellation) =>
-        throw new NotImplementedException();
+        _ingest.TakeAsync(entry, cancellation);
 
     /// <summary>Everything acknowledged or appended before this call is durable when it completes with Ok.</summary>
-    public ValueTask<IoStatus> FlushAsync(CancellationToken cancellation) => throw new NotImplementedException();
+    public ValueTask<IoStatus> FlushAsync(CancellationToken cancellation)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        return _services.Log.FlushAsync();
+    }
 
-    public SpaceReport GetSpace() => throw new NotImplementedException();
+    /// <summary>Writes a checkpoint now.</summary>
+    internal Task<bool> CheckpointAsync() => _housekeeper.CheckpointAsync();
 
-    public HealthReport GetHealth() => throw new NotImplementedException();
+    public SpaceReport GetSpace()
+    {
+        var (free, dead, live) = _services.Segments.Tally();
+        const ulong segment = DeviceGeometry.SegmentBytes;
+        return new SpaceReport(
+            (ulong)_services.Segments.Count * segment,
+            (ulong)free * segment,
+            (ulong)dead * segment,
+            (ulong)_services.Segments.Reserve * segment,
+            live * EntryLayout.SectorSize);
+    }
 
-    public EngineCounters GetCounters() => throw new NotImplementedException();
+    public HealthReport GetHealth() => EngineHealth.Of(_services, Recovery, _housekeeper);
+
+    public EngineCounters GetCounters() => new()
+    {
+        Entries = _services.Io.Entries,
+        EntryBytes = _services.Io.EntryBytes,
+        Commits = _services.Log.Counters.Commits,
+        DeviceBytesWritten = _services.Log.Counters.Bytes + (ulong)_checkpoints.BytesWritten,
+        DeviceFlushes = _services.Log.Counters.Flushes,
+        Checkpoints = _housekeeper.Checkpoints,
+        CheckpointBytes = (ulong)_checkpoints.BytesWritten,
+        DamagedPages = _services.Io.DamagedPages,
+        HeadersFromCopy = (ulong)_services.Reader.HeadersFromCopy,
+        ReadBytes = _services.Io.ReadBytes,
+        WrittenBytes = _services.Io.WrittenBytes,
+        SegmentsReclaimed = _housekeeper.Reclaimed,
+    };
 
     /// <summary>Stops cleanly: refuses new work, makes all durable, seals the open segment, writes a checkpoint.</summary>
-    public ValueTask DisposeAsync() => throw new NotImplementedException();
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+        {
+            return;
+        }
+
+        _housekeeper.Stop();
+        await _houseLoop;
+        foreach (var disk in _services.Disks.All())
+        {
+            disk.Stop();
+        }
+
+        _services.Log.Stop();
+        await _logLoop;
+        if (_services.Log.Failure is null)
+        {
+            await CloseAsync();
+        }
+
+        _device.Dispose();
+        _ingest.Dispose();
+        _housekeeper.Dispose();
+        _naming.Dispose();
+    }
+
+    internal void Start(Task logLoop, Task houseLoop)
+    {
+        _logLoop = logLoop;
+        _houseLoop = houseLoop;
+    }
+
+    private async Task CloseAsync()
+    {
+        try
+        {
+            // Without room for it, the next start reads more of the log: nothing is lost.
+            await _housekeeper.CheckpointAsync();
+            _region?.Remove();
+        }
+        catch (DeviceException e)
+        {
+            _services.Runtime.Report(new EngineEvent(
+                EventLevel.Error, "checkpoint-failed", $"the last checkpoint could not be written: {e.Message}"));
+        }
+    }
 }
-
-/// <summary>What became of an entry from outside.</summary>
-public enum IngestOutcome
-{
-    /// <summary>It was appended.</summary>
-    Appended,
-
-    /// <summary>It is here already: same LSN, same id.</summary>
-    AlreadyHeld,
-
-    /// <summary>The bytes are no valid entry (400).</summary>
-    Malformed,
-
-    /// <summary>It does not fit what is here: a fork, a gap, a wrong token, a disk that is not a mirror here (409).</summary>
-    DoesNotFit,
-
-    /// <summary>No room (507).</summary>
-    NoSpace,
-
-    /// <summary>The device failed or the engine is stopping (503).</summary>
-    Unavailable,
-}
-
-/// <summary>The outcome, and for a refusal one line that names the disk, the LSN and the reason.</summary>
-public readonly record struct IngestResult(IngestOutcome Outcome, string Reason);

@@ -56,6 +56,9 @@ public sealed class LsnIndex
         _runs.RemoveAt(index);
     }
 
+    /// <summary>What came before an LSN is not in the log any more.</summary>
+    public void ForgetBefore(ulong lsn) => OldestLsn = Math.Max(OldestLsn, lsn);
+
     /// <summary>The use that holds an LSN, or the next one after it that is held; null beyond the last.</summary>
     public ulong? UseOf(ulong lsn)
     {

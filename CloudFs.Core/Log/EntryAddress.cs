@@ -14,4 +14,9 @@ internal static class EntryAddress
         && !DeviceRecord.IsAt(header)
         && BinaryPrimitives.ReadUInt64LittleEndian(header[EntryLayout.LsnOffset..]) == lsn
         && new Id160(header.Slice(EntryLayout.DiskOffset, Id160.Size)) == disk;
+
+    /// <summary>The LSN that the bytes of a header state, for messages about headers that can't be trusted; 0 for too few bytes.</summary>
+    public static ulong ClaimedLsn(ReadOnlySpan<byte> header) => header.Length < EntryLayout.FixedSize
+        ? 0
+        : BinaryPrimitives.ReadUInt64LittleEndian(header[EntryLayout.LsnOffset..]);
 }

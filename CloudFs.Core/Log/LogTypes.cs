@@ -44,8 +44,10 @@ public readonly record struct AppendSize(int Bytes, int TrailerBytes, int CopyBy
 /// <param name="Position">Where the next commit goes; with no open segment, the start of the next use.</param>
 /// <param name="Catalog">The open segment's headers so far; null when there is none.</param>
 /// <param name="NextSequence">The sequence of the next commit.</param>
-public sealed record LogEnd(int Segment, LogPosition Position, SegmentCatalog? Catalog, ulong NextSequence)
+/// <param name="NextSegment">The segment that the log's end names as its successor; -1 for none.</param>
+public sealed record LogEnd(
+    int Segment, LogPosition Position, SegmentCatalog? Catalog, ulong NextSequence, int NextSegment)
 {
     /// <summary>The end of a log in which nothing was ever written.</summary>
-    public static LogEnd Empty => new(-1, new LogPosition(1, 0), null, 1);
+    public static LogEnd Empty => new(-1, new LogPosition(1, 0), null, 1, -1);
 }

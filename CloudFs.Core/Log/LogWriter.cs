@@ -80,6 +80,9 @@ public sealed class LogWriter
     /// <summary>Completes when something has changed for an append that was told to wait.</summary>
     public Task RoomChanged => _room.Task;
 
+    /// <summary>The buffer in which commits are put together now.</summary>
+    public WriteBuffer Buffer => Volatile.Read(ref _buffer);
+
     /// <summary>Counters for metrics.</summary>
     public LogCounters Counters { get; } = new();
 
@@ -199,7 +202,7 @@ public sealed class LogWriter
             }
 
             buffer.Written = _writtenEnd;
-            _buffer = buffer;
+            Volatile.Write(ref _buffer, buffer);
         }
     }
 
@@ -516,11 +519,12 @@ public sealed class LogWriter
         _written.Clear();
     }
 
-    private void Fail(Exception failure)
+    /// <summary>The device failed: everything that waits fails, and nothing is appended any more.</summary>
+    public void Fail(Exception failure)
     {
         lock (Gate)
         {
-            Volatile.Write(ref _failure, failure);
+            Volatile.Write(ref _failure, _failure ?? failure);
             _servedFlush?.TrySetResult(IoStatus.Poisoned);
             _pendingFlush?.TrySetResult(IoStatus.Poisoned);
             _servedFlush = _pendingFlush = null;

@@ -27,6 +27,9 @@ public sealed class SegmentCatalog(ulong use)
     /// <summary>The copy of item <paramref name="index"/>.</summary>
     public ReadOnlySpan<byte> Copy(int index) => _copies.AsSpan(_items[index].Offset, _items[index].Length);
 
+    /// <summary>The same as memory; only where nothing is added any more.</summary>
+    public ReadOnlyMemory<byte> Memory(int index) => _copies.AsMemory(_items[index].Offset, _items[index].Length);
+
     /// <summary>Where the original of item <paramref name="index"/> lies.</summary>
     public LogPosition Position(int index) => new(Use, (uint)_items[index].Place);
 

@@ -35,6 +35,12 @@ public sealed class SegmentTable : ILiveness
     /// </summary>
     public const int ReserveSegments = 3;
 
+    /// <summary>What is kept back now: the reserve, and what the next checkpoint will spill into.</summary>
+    public int Reserve { get; set; } = ReserveSegments;
+
+    /// <summary>True while dead segments can't be reclaimed, so that they are no room: no checkpoint can be written.</summary>
+    public bool ReclaimIsBlocked { get; set; }
+
     private readonly Lock _lock = new();
     private readonly Segment[] _segments;
     private readonly Dictionary<ulong, int> _byUse = [];
@@ -62,7 +68,7 @@ public sealed class SegmentTable : ILiveness
         {
             lock (_lock)
             {
-                return _free + _dead >= ReserveSegments;
+                return Available >= Reserve;
             }
         }
     }
@@ -74,7 +80,7 @@ public sealed class SegmentTable : ILiveness
         {
             lock (_lock)
             {
-                return _free < ReserveSegments + 2 && _dead > 0;
+                return _free < Reserve + 2 && _dead > 0;
             }
         }
     }
@@ -159,7 +165,7 @@ public sealed class SegmentTable : ILiveness
         lock (_lock)
         {
             segment = Next;
-            if (_free + _dead - 1 < (urgent ? 0 : ReserveSegments))
+            if (Available - 1 < (urgent ? 0 : Reserve))
             {
                 return AppendRoom.NoSpace;
             }
@@ -312,6 +318,8 @@ public sealed class SegmentTable : ILiveness
             return uses;
         }
     }
+
+    private int Available => _free + (ReclaimIsBlocked ? 0 : _dead);
 
     private void Change(LogPosition position, LogPosition by, int references, int pins, long sectors)
     {

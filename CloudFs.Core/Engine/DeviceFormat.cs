@@ -1,0 +1,181 @@
+using CloudFs.Core.Devices;
+using CloudFs.Core.Layout;
+using CloudFs.Core.Primitives;
+using CloudFs.Core.Recovery;
+
+namespace CloudFs.Core.Engine;
+
+/// <summary>Makes a device ours, finds out whether it is, and makes it nobody's.</summary>
+public static class DeviceFormat
+{
+    /// <summary>Reads the label, formatting a blank device. A damaged copy is mended from the other.</summary>
+    /// <exception cref="DeviceRefusedException">It holds something else, another version, or belongs to another host.</exception>
+    public static async Task<DeviceLabel> OpenAsync(EngineSettings settings, EngineRuntime runtime, RecoveryReport report)
+    {
+        var device = settings.Device;
+        if (device.Length < DeviceGeometry.MinDeviceBytes)
+        {
+            throw new DeviceRefusedException(
+                $"the device is too small: {device.Length} bytes, at least {DeviceGeometry.MinDeviceBytes} (104 MiB) are needed");
+        }
+
+        var label = await ReadLabelAsync(device, message => report.AddDamage("damaged-label", message));
+        if (label is null)
+        {
+            return await FormatAsync(settings, runtime, report);
+        }
+
+        if (settings.HostId is { } host && host != label.HostId)
+        {
+            throw new DeviceRefusedException(
+                $"the device belongs to host {label.HostId}, not {host}: leave --host-id out, or nuke the device");
+        }
+
+        if (label.PhysicalBlock < device.PhysicalBlock)
+        {
+            throw new DeviceRefusedException(
+                $"the device was formatted for blocks of {label.PhysicalBlock} bytes and lies on blocks of "
+                + $"{device.PhysicalBlock} now: a torn write could reach what is durable; copy it to another device");
+        }
+
+        if (label.DeviceBytes > device.Length)
+        {
+            throw new DeviceRefusedException(
+                $"the device was {label.DeviceBytes} bytes when it was formatted and has {device.Length} now: part of it is missing");
+        }
+
+        var grown = settings.SizeBytes is { } size && DeviceGeometry.SegmentCount(size) > label.SegmentCount;
+        if (grown || report.Decisions.Any(decision => decision.IsDamage))
+        {
+            label = label with
+            {
+                DeviceBytes = grown ? settings.SizeBytes!.Value : label.DeviceBytes,
+                Generation = label.Generation + 1,
+            };
+            await WriteLabelAsync(device, label);
+        }
+
+        return label;
+    }
+
+    /// <summary>Reads the label without changing anything; null when there is none.</summary>
+    /// <exception cref="DeviceRefusedException">There is one that can't be used.</exception>
+    public static async Task<DeviceLabel?> ReadLabelAsync(IBlockDevice device, Action<string> tellDamage)
+    {
+        DeviceLabel? newest = null;
+        var faults = new LayoutFault[2];
+        for (var copy = 0; copy < 2; copy++)
+        {
+            var bytes = new byte[DeviceGeometry.LabelBytes];
+            await device.ReadAsync(DeviceGeometry.LabelOffset(copy), bytes);
+            if (DeviceLabel.TryRead(bytes, copy, out var label, out faults[copy])
+                && label!.Generation > (newest?.Generation ?? 0))
+            {
+                newest = label;
+            }
+        }
+
+        if (newest is null)
+        {
+            return faults.Contains(LayoutFault.NewerVersion)
+                ? throw new DeviceRefusedException("the device was written by a newer CloudFS: use that version")
+                : faults.All(fault => fault == LayoutFault.Absent)
+                    ? null
+                    : throw new DeviceRefusedException(
+                        "both copies of the device's label are damaged: nothing on it can be told apart; nuke it to use it anew");
+        }
+
+        for (var copy = 0; copy < 2; copy++)
+        {
+            if (faults[copy] != LayoutFault.None)
+            {
+                tellDamage($"copy {copy} of the device's label is damaged ({faults[copy]}): the other one was used");
+            }
+        }
+
+        return newest;
+    }
+
+    /// <summary>
+    /// What a device holds, in words, or null when it is blank. Looks at the beginning, where everything that one would not
+    /// want to lose has its mark.
+    /// </summary>
+    public static async Task<string?> DescribeContentsAsync(IBlockDevice device)
+    {
+        var start = new byte[Math.Min(device.Length, 128 << 10)];
+        await device.ReadAsync(0, start);
+        if (DeviceSignatures.Name(start) is { } name)
+        {
+            return name;
+        }
+
+        if (start.AsSpan().IndexOfAnyExcept((byte)0) >= 0)
+        {
+            return "something that is not zeroes";
+        }
+
+        // A device whose first copy was overwritten is still ours.
+        var copy = new byte[DeviceGeometry.LabelBytes];
+        await device.ReadAsync(DeviceGeometry.LabelCopyOffset, copy);
+        return copy.AsSpan().IndexOfAnyExcept((byte)0) >= 0 ? "something that is not zeroes at 1 MiB" : null;
+    }
+
+    /// <summary>Overwrites everything by which a device is known, durably: labels, checkpoints, and what lies before the segments.</summary>
+    public static async Task NukeAsync(IBlockDevice device)
+    {
+        var zeroes = new byte[1 << 20];
+        var end = Math.Min(DeviceGeometry.SegmentsOffset, device.Length);
+        for (ulong offset = 0; offset < end; offset += (ulong)zeroes.Length)
+        {
+            await device.WriteAsync(offset, zeroes.AsMemory(0, (int)Math.Min((ulong)zeroes.Length, end - offset)));
+        }
+
+        await device.FlushAsync();
+    }
+
+    private static async Task<DeviceLabel> FormatAsync(EngineSettings settings, EngineRuntime runtime, RecoveryReport report)
+    {
+        if (await DescribeContentsAsync(settings.Device) is { } contents)
+        {
+            throw new DeviceRefusedException(
+                $"the device holds {contents}: it is left untouched; 'cloudfs nuke' makes it blank if that may be lost");
+        }
+
+        var label = new DeviceLabel
+        {
+            DeviceId = NewId(runtime),
+            HostId = settings.HostId ?? NewId(runtime),
+            DeviceBytes = settings.SizeBytes ?? settings.Device.Length,
+            PhysicalBlock = settings.Device.PhysicalBlock,
+            CreatedMicros = (ulong)((runtime.Time.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond),
+            Generation = 1,
+        };
+        if (!await settings.Device.TryReserveAsync(0, DeviceGeometry.SegmentsOffset))
+        {
+            throw new DeviceRefusedException("the file system below the device is full");
+        }
+
+        await WriteLabelAsync(settings.Device, label);
+        report.Add("formatted", $"formatted: device {label.DeviceId}, host {label.HostId}, {label.DeviceBytes} bytes");
+        return label;
+    }
+
+    private static async Task WriteLabelAsync(IBlockDevice device, DeviceLabel label)
+    {
+        // One copy after the other, each durable, so that there is always a whole one.
+        for (var copy = 0; copy < 2; copy++)
+        {
+            var bytes = new byte[DeviceGeometry.LabelBytes];
+            label.Write(bytes, copy);
+            await device.WriteAsync(DeviceGeometry.LabelOffset(copy), bytes);
+            await device.FlushAsync();
+        }
+    }
+
+    private static Id160 NewId(EngineRuntime runtime)
+    {
+        Span<byte> bytes = stackalloc byte[Id160.Size];
+        runtime.FillRandom(bytes);
+        return new Id160(bytes);
+    }
+}

@@ -1,0 +1,77 @@
+using CloudFs.Core.Disks;
+using CloudFs.Core.Recovery;
+
+namespace CloudFs.Core.Engine;
+
+/// <summary>Gathers everything that is not as it should be.</summary>
+internal static class EngineHealth
+{
+    /// <summary>Damage that the disks themselves tell, and cease to tell once it is overwritten.</summary>
+    private static readonly string[] ToldByDisks = ["gap", "lost-entry", "head-lost", "lost-view"];
+
+    private const int RangesShown = 20;
+
+    public static HealthReport Of(
+        DiskServices services, RecoveryReport recovery, Housekeeper housekeeper)
+    {
+        var issues = new List<HealthIssue>();
+        if (services.Log.Failure is { } failure)
+        {
+            issues.Add(new HealthIssue(
+                "poisoned",
+                $"the device failed and takes nothing more until it is opened again: {failure.Message}; reads go on; check the "
+                + "device, then restart the daemon"));
+        }
+
+        if (housekeeper.Trouble is { } trouble)
+        {
+            issues.Add(new HealthIssue("upkeep", trouble));
+        }
+
+        if (!services.Segments.HasRoom)
+        {
+            issues.Add(new HealthIssue(
+                "full", "the device is full: writes answer ENOSPC; trim, delete a disk or grow the device, then they go on"));
+        }
+
+        foreach (var disk in services.Disks.Live())
+        {
+            AddDisk(issues, disk.GetStatus());
+        }
+
+        foreach (var decision in recovery.Decisions)
+        {
+            if (decision.IsDamage && !ToldByDisks.Contains(decision.Code))
+            {
+                issues.Add(new HealthIssue(
+                    decision.Code, $"found when the device was opened: {decision.Message}; nothing to do but to watch the device"));
+            }
+        }
+
+        var status = services.Log.Failure is not null ? "failed" : issues.Count > 0 ? "degraded" : "ok";
+        return new HealthReport(status, issues);
+    }
+
+    private static void AddDisk(List<HealthIssue> issues, DiskStatus disk)
+    {
+        var name = disk.Name is null ? $"{disk.Id}" : $"{disk.Id} ({disk.Name})";
+        if (disk.Role == DiskRole.Primary && !disk.Writable)
+        {
+            issues.Add(new HealthIssue("disk-read-only", $"disk {name}: {disk.Reason}"));
+        }
+
+        foreach (var range in disk.Damage.Take(RangesShown))
+        {
+            issues.Add(new HealthIssue(
+                "damaged-range",
+                $"disk {name}: {range.Length} bytes at {range.Offset} answer EIO: {range.Reason}; overwrite or trim them, or "
+                + "restore them from a copy"));
+        }
+
+        if (disk.Damage.Count > RangesShown)
+        {
+            issues.Add(new HealthIssue(
+                "damaged-range", $"disk {name}: more ranges answer EIO, {disk.DamagedBytes} bytes in all: see /disks/{disk.Id}"));
+        }
+    }
+}

@@ -1,0 +1,164 @@
+using CloudFs.Core.Chain;
+using CloudFs.Core.Checkpoints;
+using CloudFs.Core.Disks;
+using CloudFs.Core.Format;
+using CloudFs.Core.Layout;
+using CloudFs.Core.Log;
+using CloudFs.Core.Primitives;
+using CloudFs.Core.Recovery;
+
+namespace CloudFs.Core.Engine;
+
+/// <summary>
+/// Opens an engine: label, recovery, log, replay of what a process that died left in its write buffer, first upkeep. Until
+/// the last step nobody else sees the engine.
+/// </summary>
+internal static class EngineOpening
+{
+    public static async Task<StorageEngine> OpenAsync(EngineSettings settings, EngineRuntime runtime)
+    {
+        try
+        {
+            return await OpenOwnedAsync(settings, runtime);
+        }
+        catch
+        {
+            settings.Device.Dispose();
+            throw;
+        }
+    }
+
+    private static async Task<StorageEngine> OpenOwnedAsync(EngineSettings settings, EngineRuntime runtime)
+    {
+        if (!BitConverter.IsLittleEndian)
+        {
+            throw new DeviceRefusedException("this machine is big-endian, which CloudFS does not run on");
+        }
+
+        var report = new RecoveryReport();
+        var label = await DeviceFormat.OpenAsync(settings, runtime, report);
+        var region = settings.OpenBuffer?.Invoke(label.DeviceId);
+        var matches = false;
+        var found = region is null
+            ? WriteBuffer.InMemory()
+            : WriteBuffer.Attach(region.Region, label.DeviceId, settings.Boot, out matches);
+
+        var checkpoints = new CheckpointStore(settings.Device, label.DeviceId);
+        var recovered = await new Recoverer(settings.Device, label, checkpoints, report)
+            .RecoverAsync(matches ? found.Written : LogPosition.None);
+        var items = matches ? BufferReplay.Collect(found, recovered.End, report) : [];
+
+        // Until all of it is durable again, what was found stays where it is: a second death must find it too.
+        var buffer = items.Count > 0 ? WriteBuffer.InMemory() : found;
+        var services = Compose(settings, runtime, label, recovered, buffer);
+        foreach (var (id, state) in recovered.Disks)
+        {
+            services.Disks.Add(id, new Disk(services, state));
+        }
+
+        var housekeeper = new Housekeeper(
+            settings.Device, services, checkpoints, checkpoints.NewestRollFrom);
+        services.Log.Upkeep = housekeeper.Wake;
+        var engine = new StorageEngine(settings.Device, label, services, housekeeper, checkpoints, region, report);
+        var asNamed = await housekeeper.PrepareFirstAsync(recovered.End.NextSegment);
+        var logLoop = runtime.Spawn(services.Log.RunAsync);
+        engine.Start(logLoop, Task.CompletedTask);
+        if (items.Count > 0)
+        {
+            await ReplayAsync(items, services, report);
+        }
+
+        services.Log.ChangeBuffer(found);
+        if (!asNamed || report.Decisions.Any(decision => decision.IsDamage))
+        {
+            // The log's end must name the segment that follows; and a damaged checkpoint is best replaced at once.
+            await housekeeper.CheckpointAsync();
+        }
+
+        engine.Start(logLoop, runtime.Spawn(housekeeper.RunAsync));
+        Tell(runtime, report);
+        return engine;
+    }
+
+    private static DiskServices Compose(
+        EngineSettings settings, EngineRuntime runtime, DeviceLabel label, Recovered recovered, WriteBuffer buffer)
+    {
+        var log = new LogWriter(
+            settings.Device, recovered.Segments, buffer, label.DeviceId, label.PhysicalBlock, recovered.End, runtime.Time);
+        var reader = new LogReader(settings.Device, recovered.Segments, log, () => log.Buffer, label.DeviceId);
+        return new DiskServices
+        {
+            HostId = label.HostId,
+            DeviceId = label.DeviceId,
+            Runtime = runtime,
+            Segments = recovered.Segments,
+            Log = log,
+            Reader = reader,
+            Pages = new PageReader(reader),
+            Walker = new SegmentWalker(settings.Device, recovered.Segments, label.DeviceId),
+            Clock = new ChainClock(runtime),
+        };
+    }
+
+    /// <summary>Appends, byte for byte, entries that were sealed before the restart and are still held whole (PROTOCOL.md, 8).</summary>
+    private static async Task ReplayAsync(
+        IReadOnlyList<ReadOnlyMemory<byte>> items, DiskServices services, RecoveryReport report)
+    {
+        DeviceRecord? secret = null;
+        foreach (var item in items)
+        {
+            if (DeviceRecord.TryRead(item.Span, out var record) == LayoutFault.None)
+            {
+                secret = record;
+                continue;
+            }
+
+            if (!EntryHeaderCodec.TryReadLengths(item.Span, out var headerLength, out _, out _)
+                || !EntryHeaderCodec.TryRead(item.Span[..headerLength], out var fields, out _)
+                || !EntryBody.VerifyPages(item.Span[..headerLength], fields, item.Span[headerLength..], out _, out _)
+                || !EntryBodyParsed.TryParse(fields.Kind, item.Span[headerLength..], out var body, out _))
+            {
+                report.AddDamage("buffer-damaged", "an entry in the write buffer is damaged: replayed up to there");
+                break;
+            }
+
+            var disk = services.Disks.ById(fields.Disk);
+            var head = disk?.Locked(state => state.Head) ?? default;
+            if (fields.Lsn <= head.Lsn)
+            {
+                continue;
+            }
+
+            var error = ChainRules.Check(head, fields, body);
+            if (error != ChainError.None)
+            {
+                report.AddDamage("buffer-mismatch", $"disk {fields.Disk}: LSN {fields.Lsn} of the write buffer does not fit: {error.Text()}");
+                continue;
+            }
+
+            var target = disk ?? new Disk(services, new DiskState(services.Segments));
+            var own = body?.View is { } view && secret?.View == view.View ? secret : null;
+            var outcome = await target.AppendWhenRoomAsync(
+                () => target.Appender.TryAppendRaw(item.Span, fields, body, head.Id, own), CancellationToken.None);
+            if (outcome.Status != IoStatus.Ok)
+            {
+                report.AddDamage("buffer-lost", $"disk {fields.Disk}: LSN {fields.Lsn} could not be appended again: {outcome.Status}");
+                break;
+            }
+
+            report.EntriesReplayed++;
+        }
+
+        await services.Log.FlushAsync();
+        report.Add("replayed", $"{report.EntriesReplayed} entries that a process which died had acknowledged were appended again");
+    }
+
+    private static void Tell(EngineRuntime runtime, RecoveryReport report)
+    {
+        foreach (var decision in report.Decisions)
+        {
+            runtime.Report(new EngineEvent(
+                decision.IsDamage ? EventLevel.Error : EventLevel.Info, decision.Code, decision.Message));
+        }
+    }
+}

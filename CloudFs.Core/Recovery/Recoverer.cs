@@ -1,0 +1,312 @@
+using CloudFs.Core.Checkpoints;
+using CloudFs.Core.Devices;
+using CloudFs.Core.Disks;
+using CloudFs.Core.Layout;
+using CloudFs.Core.Log;
+using CloudFs.Core.Primitives;
+
+namespace CloudFs.Core.Recovery;
+
+/// <summary>What recovery found: the state in which the engine goes on.</summary>
+public sealed record Recovered(
+    SegmentTable Segments, Dictionary<Id160, DiskState> Disks, LogEnd End, RecoveryReport Report);
+
+/// <summary>
+/// Opens the log: (1) the newest whole checkpoint, or nothing; (2) the segments behind it in the order of their uses, each
+/// by its footer or, where there is none, commit by commit; (3) the end of the log, with stale bytes behind it
+/// overwritten. What is above the checkpoint is verified on the way; every decision is in the report.
+/// </summary>
+public sealed class Recoverer(
+    IBlockDevice device, DeviceLabel label, CheckpointStore checkpoints, RecoveryReport report)
+{
+    private SegmentTable _segments = null!;
+    private SegmentWalker _walker = null!;
+    private RollForward _roll = null!;
+    private Dictionary<Id160, DiskState> _disks = null!;
+    private ulong _nextCommit = 1;
+
+    /// <param name="written">Up to where the kernel had the log, by a write buffer of this boot; else none.</param>
+    public async Task<Recovered> RecoverAsync(LogPosition written)
+    {
+        var loaded = await checkpoints.LoadAsync(
+            label.SegmentCount, message => report.AddDamage("damaged-checkpoint", message));
+        _segments = loaded?.Segments ?? new SegmentTable(label.SegmentCount);
+        _disks = loaded?.Disks ?? [];
+        _walker = new SegmentWalker(device, _segments, label.DeviceId);
+        _roll = new RollForward(_disks, _segments, label.HostId, label.DeviceId, report);
+        _nextCommit = loaded?.NextCommit ?? 1;
+        var from = loaded?.RollFrom ?? LogPosition.None;
+        report.Add("checkpoint", loaded is null ? "no checkpoint: the whole log is read" : $"checkpoint: the log is read from {from}");
+
+        var known = loaded is null ? await FindUsesAsync(0) : KnownFrom(from.Use);
+        var durable = loaded?.Durable ?? LogPosition.None;
+        var end = loaded is null && known.Count == 0
+            ? LogEnd.Empty
+            : await ReadFromAsync(known, from, durable, written, loaded);
+        _roll.Finish();
+        return new Recovered(_segments, _disks, end with { NextSequence = _nextCommit }, report);
+    }
+
+    private SortedDictionary<ulong, int> KnownFrom(ulong use)
+    {
+        var known = new SortedDictionary<ulong, int>();
+        foreach (var segment in _segments.Snapshot())
+        {
+            if (segment.Use >= use)
+            {
+                known[segment.Use] = segment.Segment;
+            }
+        }
+
+        return known;
+    }
+
+    private async Task<LogEnd> ReadFromAsync(
+        SortedDictionary<ulong, int> known, LogPosition from, LogPosition durable, LogPosition written,
+        LoadedCheckpoint? checkpoint)
+    {
+        var isRebuild = checkpoint is null;
+        var use = isRebuild ? known.First().Key : from.Use;
+        var hint = checkpoint?.NextSegment ?? -1;
+        var previous = 0UL;
+        while (true)
+        {
+            if (!known.TryGetValue(use, out var segment) && !await TryDiscoverAsync(known, use, hint))
+            {
+                var later = known.Keys.FirstOrDefault(key => key > use);
+                if (later == 0)
+                {
+                    // The segment before was sealed, and nothing was written since.
+                    return new LogEnd(-1, new LogPosition(use, 0), null, 1, hint);
+                }
+
+                NoteMissing(use, later, isRebuild);
+                use = later;
+                continue;
+            }
+
+            segment = known[use];
+            Occupy(segment, use);
+            _roll.GapIsReclaimed = isRebuild && previous != 0 && previous + 1 != use || (isRebuild && previous == 0);
+            previous = use;
+            var (end, next) = await ReadSegmentAsync(segment, use, from, durable, written, known);
+            if (end is not null)
+            {
+                return end;
+            }
+
+            hint = next;
+            use++;
+        }
+    }
+
+    private void NoteMissing(ulong use, ulong later, bool isRebuild)
+    {
+        if (!isRebuild)
+        {
+            _roll.NoteHole(new LogPosition(use, 0), new LogPosition(later, 0));
+        }
+    }
+
+    private void Occupy(int segment, ulong use)
+    {
+        if (_segments.TryLocate(use, out var there) && there == segment)
+        {
+            return;
+        }
+
+        var evicted = _segments.Evict(segment);
+        foreach (var disk in _disks.Values)
+        {
+            disk.Lsns.Drop(evicted);
+        }
+
+        _segments.Occupy(segment, SegmentState.Open, use);
+    }
+
+    /// <summary>Reads one segment. Gives the log's end when it is the open one, else the segment said to follow.</summary>
+    private async Task<(LogEnd? End, int Next)> ReadSegmentAsync(
+        int segment, ulong use, LogPosition from, LogPosition durable, LogPosition written, SortedDictionary<ulong, int> known)
+    {
+        report.SegmentsRead++;
+        var footer = await _walker.ReadFooterAsync(segment, use);
+        if (footer is { } sealedBy)
+        {
+            _segments.Seal(use);
+            _nextCommit = Math.Max(_nextCommit, sealedBy.LastSequence + 1);
+            if (await _walker.ReadCatalogAsync(segment, sealedBy) is { } catalog)
+            {
+                await ApplyCatalogAsync(catalog, segment, from);
+                return (null, sealedBy.NextSegment);
+            }
+
+            report.AddDamage("damaged-footer", $"the footer of segment {segment} (use {use}) is damaged: its commits are read instead");
+        }
+
+        var bytes = await _walker.ReadSegmentAsync(segment);
+        var commitsEnd = footer?.CommitsEnd ?? -1;
+        var scan = SegmentScan.Scan(bytes, label.DeviceId, use, durable, written, commitsEnd);
+        if (footer is null && await HasFollowerAsync(scan, use, known))
+        {
+            report.AddDamage("damaged-footer", $"the footer of segment {segment} (use {use}) is missing: its commits are read instead");
+            var sealedEnd = new LogPosition(use + 1, 0);
+            scan = SegmentScan.Scan(bytes, label.DeviceId, use, sealedEnd, sealedEnd, (int)scan.Frames.Max(frame => frame.End.Offset));
+            _segments.Seal(use);
+            footer = default(SegmentFooter);
+        }
+
+        await ApplyScanAsync(scan, bytes, segment, use, from);
+        _nextCommit = Math.Max(_nextCommit, scan.LastSequence + 1);
+        return footer is null ? (await EndAtAsync(scan, segment, use), -1) : (null, scan.NextSegment);
+    }
+
+    private async Task<bool> HasFollowerAsync(SegmentScan scan, ulong use, SortedDictionary<ulong, int> known) =>
+        scan.Frames.Count > 0
+        && (known.Keys.Any(key => key > use) || await TryDiscoverAsync(known, use + 1, scan.NextSegment, onlyHint: true));
+
+    private async Task ApplyCatalogAsync(SegmentCatalog catalog, int segment, LogPosition from)
+    {
+        for (var i = 0; i < catalog.Count; i++)
+        {
+            var position = catalog.Position(i);
+            if (position >= from)
+            {
+                await _roll.ApplyAsync(catalog.Memory(i), position, (skip, length) => ReadBodyAsync(segment, position, skip, length));
+            }
+        }
+    }
+
+    private async ValueTask<ReadOnlyMemory<byte>?> ReadBodyAsync(int segment, LogPosition position, int skip, int length)
+    {
+        var body = new byte[length];
+        try
+        {
+            await device.ReadAsync(DeviceGeometry.SegmentOffset(segment) + position.Offset + (ulong)skip, body);
+            return body;
+        }
+        catch (DeviceException)
+        {
+            return null;
+        }
+    }
+
+    private async Task ApplyScanAsync(
+        SegmentScan scan, ReadOnlyMemory<byte> bytes, int segment, ulong use, LogPosition from)
+    {
+        if (scan.DamagedRecords > 0)
+        {
+            report.AddDamage("damaged-record", $"{scan.DamagedRecords} commit records of segment {segment} (use {use}) are damaged: read by their trailers");
+        }
+
+        var hole = 0;
+        for (var i = 0; i <= scan.Items.Count; i++)
+        {
+            for (; hole < scan.Holes.Count && scan.Holes[hole].ItemsBefore == i; hole++)
+            {
+                var end = new LogPosition(use, scan.Holes[hole].End);
+                if (end > from)
+                {
+                    _roll.NoteHole(new LogPosition(use, scan.Holes[hole].Start), end);
+                }
+            }
+
+            if (i < scan.Items.Count && new LogPosition(use, scan.Items[i].Place) is var position && position >= from)
+            {
+                await ApplyItemAsync(scan.Items[i], bytes, position);
+            }
+        }
+    }
+
+    private async ValueTask ApplyItemAsync(ScannedItem item, ReadOnlyMemory<byte> bytes, LogPosition position)
+    {
+        if (item.Kind == ScannedKind.PrefixOnly)
+        {
+            _roll.ApplyPrefix(item.Header, position);
+            return;
+        }
+
+        if (item.IsRebuilt)
+        {
+            report.AddDamage("damaged-header", $"the header of an entry at {position} is damaged: it was had again from its copy and body");
+        }
+
+        await _roll.ApplyAsync(item.Header, position, (skip, length) => ValueTask.FromResult<ReadOnlyMemory<byte>?>(
+            (int)position.Offset + skip + length <= bytes.Length ? bytes.Slice((int)position.Offset + skip, length) : null));
+    }
+
+    /// <summary>The log goes on in this segment: what is stale behind its end is overwritten, so that it can't come back.</summary>
+    private async Task<LogEnd> EndAtAsync(SegmentScan scan, int segment, ulong use)
+    {
+        if (scan.IsTorn)
+        {
+            report.Add("torn-tail", $"the log was cut at {new LogPosition(use, scan.End)}: what stood behind was not durable");
+        }
+
+        if (scan.StaleEnd > scan.End)
+        {
+            await device.WriteAsync(
+                DeviceGeometry.SegmentOffset(segment) + scan.End, new byte[scan.StaleEnd - scan.End]);
+            await device.FlushAsync();
+        }
+
+        var catalog = new SegmentCatalog(use);
+        foreach (var item in scan.Items)
+        {
+            if (item.Kind == ScannedKind.Whole)
+            {
+                catalog.Add(item.Header.Span, item.Place);
+            }
+        }
+
+        return new LogEnd(segment, new LogPosition(use, scan.End), catalog, 1, scan.NextSegment);
+    }
+
+    /// <summary>Looks for the segment that holds a use: where it was said to be, then everywhere.</summary>
+    private async Task<bool> TryDiscoverAsync(SortedDictionary<ulong, int> known, ulong use, int hint, bool onlyHint = false)
+    {
+        if (hint >= 0 && hint < label.SegmentCount && await HoldsAsync(hint, use))
+        {
+            known[use] = hint;
+            return true;
+        }
+
+        if (onlyHint || hint >= 0)
+        {
+            return false;
+        }
+
+        foreach (var (found, segment) in await FindUsesAsync(use))
+        {
+            known.TryAdd(found, segment);
+        }
+
+        return known.ContainsKey(use);
+    }
+
+    private async Task<bool> HoldsAsync(int segment, ulong use)
+    {
+        if (await _walker.ReadFooterAsync(segment, use) is not null)
+        {
+            return true;
+        }
+
+        var bytes = await _walker.ReadSegmentAsync(segment);
+        return SegmentScan.Scan(bytes, label.DeviceId, use, LogPosition.None, LogPosition.None, -1) is { Frames.Count: > 0 } or { IsTorn: true };
+    }
+
+    /// <summary>Every segment whose first commit or footer tells a use from <paramref name="fromUse"/> on.</summary>
+    private async Task<SortedDictionary<ulong, int>> FindUsesAsync(ulong fromUse)
+    {
+        var uses = new SortedDictionary<ulong, int>();
+        for (var segment = 0; segment < label.SegmentCount; segment++)
+        {
+            if (_segments.StateOf(segment) != SegmentState.Checkpoint
+                && await SegmentUses.ReadAsync(device, label.DeviceId, segment) is { } use && use >= fromUse && use > 0)
+            {
+                uses[use] = segment;
+            }
+        }
+
+        return uses;
+    }
+}

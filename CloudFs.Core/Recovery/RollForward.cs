@@ -1,0 +1,241 @@
+using CloudFs.Core.Chain;
+using CloudFs.Core.Disks;
+using CloudFs.Core.Format;
+using CloudFs.Core.Layout;
+using CloudFs.Core.Log;
+using CloudFs.Core.Primitives;
+
+namespace CloudFs.Core.Recovery;
+
+/// <summary>
+/// Applies what the log holds to the disks, in order, and decides what a hole means: where the entries behind it show that
+/// nothing of a disk is missing, nothing; where some are missing, every sector of the disk may be older than what was
+/// lost, and answers EIO until it is overwritten. Never older contents.
+/// </summary>
+public sealed class RollForward(
+    Dictionary<Id160, DiskState> disks, SegmentTable segments, Id160 hostId, Id160 deviceId, RecoveryReport report)
+{
+    private readonly Dictionary<(Id160 Disk, Id160 View), Id160> _secrets = [];
+    private readonly HashSet<Id160> _inDoubt = [];
+
+    /// <summary>Segments are missing between what was applied and what follows, because they were reclaimed: gaps are no damage.</summary>
+    public bool GapIsReclaimed { get; set; }
+
+    /// <summary>Applies an item whose header proves itself. <paramref name="readBody"/> gives an entry's body when it is wanted.</summary>
+    public async ValueTask ApplyAsync(
+        ReadOnlyMemory<byte> header, LogPosition position, Func<int, int, ValueTask<ReadOnlyMemory<byte>?>> readBody)
+    {
+        if (DeviceRecord.TryRead(header.Span, out var record) == LayoutFault.None)
+        {
+            ApplyRecord(record);
+            return;
+        }
+
+        if (!EntryHeaderCodec.TryRead(header.Span, out var fields, out var error))
+        {
+            report.AddDamage("bad-entry", $"an entry at {position} is not valid ({error.Text()}): left out");
+            return;
+        }
+
+        var state = disks.GetValueOrDefault(fields.Disk);
+        if (state is not null && fields.Lsn <= state.Head.Lsn)
+        {
+            return;
+        }
+
+        EntryBodyParsed? body = null;
+        if (fields.HasJsonBody)
+        {
+            var bytes = await readBody(fields.HeaderLength, fields.BodyLength);
+            if (bytes is null || !EntryBody.VerifyPages(header.Span, fields, bytes.Value.Span, out _, out _)
+                || !EntryBodyParsed.TryParse(fields.Kind, bytes.Value.Span, out body, out _))
+            {
+                LoseMeta(state, fields, position);
+                return;
+            }
+        }
+
+        Apply(state, header, fields, body, position);
+    }
+
+    /// <summary>Applies what is known of an entry whose header and pages are damaged: which it was, and what it covered.</summary>
+    public void ApplyPrefix(ReadOnlyMemory<byte> prefix, LogPosition position)
+    {
+        if (DeviceRecord.IsAt(prefix.Span))
+        {
+            return;
+        }
+
+        var fields = EntryHeaderCodec.ReadFields(prefix.Span, default);
+        var state = disks.GetValueOrDefault(fields.Disk);
+        if (state is null || fields.Lsn <= state.Head.Lsn)
+        {
+            return;
+        }
+
+        Resume(state, fields.Lsn, fields.Previous, position);
+        if (fields.HasJsonBody)
+        {
+            LoseMeta(state, fields, position);
+            return;
+        }
+
+        report.AddDamage(
+            "lost-entry",
+            $"disk {fields.Disk}: LSN {fields.Lsn} at {position} is damaged: what it wrote answers EIO until it is overwritten");
+        state.Advance(state.Head.Next(fields, null), null, fields.Previous, position, fields.TotalLength);
+        for (var i = 0; i < fields.ExtentCount; i++)
+        {
+            var extent = EntryHeaderCodec.ReadExtent(prefix.Span, i);
+            state.ApplyLost(extent.Lba, extent.Sectors, fields.Lsn);
+        }
+    }
+
+    /// <summary>Something unknown is missing here: from now on every disk is in doubt until its next entry clears it.</summary>
+    public void NoteHole(LogPosition from, LogPosition to)
+    {
+        report.AddDamage(
+            "hole", $"the log can't be read from {from} to {to}, which was durable: it goes on behind");
+        foreach (var (id, state) in disks)
+        {
+            if (!state.Head.Deleted)
+            {
+                _inDoubt.Add(id);
+            }
+        }
+    }
+
+    /// <summary>Ends the roll-forward: a disk still in doubt may have had a newer head.</summary>
+    public void Finish()
+    {
+        foreach (var id in _inDoubt)
+        {
+            var state = disks[id];
+            LoseAll(state);
+            state.Suspect = "its newest entries may lie in a part of the log that can't be read: it is read-only, and what was "
+                + "not overwritten since answers EIO; copy off what can be read, or restore it from a mirror";
+            report.AddDamage("head-lost", $"disk {id}: {state.Suspect}");
+        }
+
+        foreach (var state in disks.Values)
+        {
+            Settle(state);
+        }
+    }
+
+    private void ApplyRecord(in DeviceRecord record)
+    {
+        _secrets[(record.Disk, record.View)] = record.Secret;
+        if (disks.TryGetValue(record.Disk, out var state) && state.Head.View?.Hash == record.View)
+        {
+            state.Secret = record.Secret;
+        }
+    }
+
+    private void Apply(
+        DiskState? state, ReadOnlyMemory<byte> header, in EntryHeader fields, EntryBodyParsed? body, LogPosition position)
+    {
+        if (state is null)
+        {
+            state = new DiskState(segments);
+            if (fields.Lsn != 1 && (body?.View is null || !GapIsReclaimed))
+            {
+                report.AddDamage("orphan", $"LSN {fields.Lsn} of disk {fields.Disk} at {position}: its beginning is missing");
+                return;
+            }
+
+            disks.Add(fields.Disk, state);
+        }
+        else
+        {
+            Resume(state, fields.Lsn, fields.Previous, position);
+        }
+
+        var judged = state.Head.Lsn + 1 == fields.Lsn && state.Head.Id == fields.Previous && !state.Head.Lock.IsZero;
+        var error = judged ? ChainRules.Check(state.Head, fields, body) : ChainError.None;
+        if (error != ChainError.None)
+        {
+            report.AddDamage("bad-link", $"disk {fields.Disk}: LSN {fields.Lsn} at {position} does not fit: {error.Text()}");
+            return;
+        }
+
+        state.Advance(state.Head.Next(fields, body), body, fields.Previous, position, fields.TotalLength);
+        state.ApplyHeader(header.Span, fields, position);
+        if (body?.View is { } view)
+        {
+            state.Secret = _secrets.GetValueOrDefault((fields.Disk, view.View));
+        }
+
+        report.EntriesRolledForward++;
+    }
+
+    /// <summary>Finds out whether entries are missing before this one, and if so gives up what they may have covered.</summary>
+    private void Resume(DiskState state, ulong lsn, Id160 previous, LogPosition position)
+    {
+        var head = state.Head;
+        var contiguous = head.Lsn + 1 == lsn && head.Id == previous;
+        _inDoubt.Remove(head.Disk);
+        if (contiguous)
+        {
+            return;
+        }
+
+        if (GapIsReclaimed)
+        {
+            // What was in reclaimed segments was dead: later entries, which are here, cover it.
+            state.Lsns.ForgetBefore(lsn);
+        }
+        else
+        {
+            report.AddDamage(
+                "gap",
+                $"disk {head.Disk}: LSNs {head.Lsn + 1} to {lsn - 1} before {position} are missing: what they may have covered "
+                + "answers EIO until it is overwritten");
+            LoseAll(state);
+        }
+
+        state.Head = head with { Lsn = lsn - 1, Id = previous, Lock = default, Entropy = default };
+    }
+
+    private void LoseMeta(DiskState? state, in EntryHeader fields, LogPosition position)
+    {
+        report.AddDamage(
+            "lost-view", $"disk {fields.Disk}: LSN {fields.Lsn} at {position}, a {fields.Kind}, is damaged");
+        if (state is null)
+        {
+            return;
+        }
+
+        Resume(state, fields.Lsn, fields.Previous, position);
+        state.Advance(state.Head.Next(fields, null), null, fields.Previous, position, fields.TotalLength);
+        state.Suspect = "the entry that holds its view or attributes is damaged: it is read-only";
+    }
+
+    private static void LoseAll(DiskState state)
+    {
+        var sectors = (state.Head.Attributes?.Size ?? 0) / EntryLayout.SectorSize;
+        state.ApplyLost(0, sectors, state.Head.Lsn);
+    }
+
+    private void Settle(DiskState state)
+    {
+        if (state.Head.Deleted || state.Suspect is not null || !state.IsPrimary(hostId, deviceId))
+        {
+            return;
+        }
+
+        if (state.Head.Entropy.IsZero)
+        {
+            state.Suspect = "its newest entry is damaged, so that nothing can be appended to it: it is read-only";
+        }
+        else if (state.Secret.IsZero || EntryHashes.ViewOf(state.Secret) != state.Head.View!.Hash)
+        {
+            state.Suspect = "the secret of its view is lost, so that nothing can be appended to it: it is read-only";
+        }
+
+        if (state.Suspect is not null)
+        {
+            report.AddDamage("head-lost", $"disk {state.Head.Disk}: {state.Suspect}");
+        }
+    }
+}

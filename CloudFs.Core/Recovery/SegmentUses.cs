@@ -1,0 +1,39 @@
+using CloudFs.Core.Devices;
+using CloudFs.Core.Layout;
+using CloudFs.Core.Primitives;
+
+namespace CloudFs.Core.Recovery;
+
+/// <summary>Tells which use a segment holds, from its own bytes: for a log without checkpoint, and for verifying.</summary>
+public static class SegmentUses
+{
+    /// <summary>The use by the first commit's record or, where that is damaged, by the footer; null for neither.</summary>
+    public static async ValueTask<ulong?> ReadAsync(IBlockDevice device, Id160 deviceId, int segment)
+    {
+        var first = await ReadAsync(device, DeviceGeometry.SegmentOffset(segment));
+        if (CommitFrame.TryReadRecord(first, deviceId, LogPosition.None, out var frame) is LayoutFault.None
+            or LayoutFault.OtherPlace && frame.Position is { Offset: 0, Use: > 0 })
+        {
+            return frame.Position.Use;
+        }
+
+        var last = await ReadAsync(device, DeviceGeometry.SegmentOffset(segment) + SegmentFooter.RecordOffset);
+        return SegmentFooter.TryRead(last, deviceId, out var footer) == LayoutFault.None ? footer.Use : null;
+    }
+
+    private static async ValueTask<byte[]> ReadAsync(IBlockDevice device, ulong offset)
+    {
+        var bytes = new byte[512];
+        try
+        {
+            await device.ReadAsync(offset, bytes);
+        }
+        catch (DeviceException)
+        {
+            // Unreadable: as good as nothing here, and the other place may tell.
+            Array.Clear(bytes);
+        }
+
+        return bytes;
+    }
+}
