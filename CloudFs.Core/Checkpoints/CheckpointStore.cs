@@ -59,6 +59,31 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
         return null;
     }
 
+    /// <summary>Reads both checkpoints whole, telling of every one that is damaged; gives the roots of those that are not.</summary>
+    public async ValueTask<IReadOnlyList<CheckpointRoot>> VerifyAsync(int segmentCount, Action<string> tellDamage)
+    {
+        var whole = new List<CheckpointRoot>();
+        for (var slot = 0; slot < DeviceGeometry.CheckpointSlots; slot++)
+        {
+            if (await ReadRootAsync(slot, segmentCount, tellDamage) is not { } root)
+            {
+                continue;
+            }
+
+            try
+            {
+                await CheckpointCodec.ReadAsync(new BlobReader(device, root), root, segmentCount);
+                whole.Add(root);
+            }
+            catch (DamagedCheckpointException e)
+            {
+                tellDamage($"checkpoint {root.Sequence} in slot {slot} is damaged: {e.Message}");
+            }
+        }
+
+        return whole;
+    }
+
     /// <summary>Writes a checkpoint. The log must be durable up to what it says.</summary>
     /// <exception cref="CheckpointSpaceException">No segment for its pages; the older checkpoints stand.</exception>
     /// <exception cref="DeviceException">The device failed: nothing more may be written to it.</exception>

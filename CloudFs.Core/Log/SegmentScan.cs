@@ -75,6 +75,9 @@ public sealed class SegmentScan
     /// <summary>Commits whose record was damaged and which were read by their trailers.</summary>
     public int DamagedRecords => _recordBad.Count;
 
+    /// <summary>Commits whose trailer is damaged; nothing is lost while their items are whole.</summary>
+    public int DamagedTrailers { get; private set; }
+
     /// <summary>The segment chosen to follow; -1 for none.</summary>
     public int NextSegment => _frames.Count > 0 ? _frames[^1].NextSegment : -1;
 
@@ -272,6 +275,7 @@ public sealed class SegmentScan
     {
         var start = frame.Position.Offset;
         var prefixes = ReadPrefixes(frame);
+        DamagedTrailers += prefixes is null ? 1 : 0;
         var offset = CommitFrameLayout.RecordBytes;
         for (var i = 0; i < frame.ItemCount; i++)
         {
