@@ -66,8 +66,9 @@ internal sealed class Housekeeper(
         {
             // Stopped.
         }
-        catch (Exception e) when (e is DeviceException or InvariantException)
+        catch (Exception e)
         {
+            // Without upkeep the log would come to a stop without a word.
             services.Log.Fail(e);
         }
 

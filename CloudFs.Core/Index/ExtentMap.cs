@@ -115,6 +115,12 @@ public sealed class ExtentMap(ILiveness? liveness) : IExtentMap
                 return;
             }
 
+            if (item == 0 && _leaves[index].Items[0].Lba >= from && _leaves[index].Last.End <= to)
+            {
+                RemoveLeaves(index, to, by);
+                continue;
+            }
+
             var leaf = Own(index);
             var extent = leaf.Items[item];
             Forget(extent, by);
@@ -138,6 +144,21 @@ public sealed class ExtentMap(ILiveness? liveness) : IExtentMap
                 item = RemoveContained(index, item, to, by);
             }
         }
+    }
+
+    /// <summary>Drops the run of whole leaves that end by <paramref name="to"/>: a trim of the whole disk moves no extent.</summary>
+    private void RemoveLeaves(int index, ulong to, LogPosition by)
+    {
+        var last = index;
+        for (; last < _leaves.Count && _leaves[last].Last.End <= to; last++)
+        {
+            for (var i = 0; i < _leaves[last].Count; i++)
+            {
+                Forget(_leaves[last].Items[i], by);
+            }
+        }
+
+        _leaves.RemoveRange(index, last - index);
     }
 
     /// <summary>Drops the run of extents from an item on that lie wholly below <paramref name="to"/>; the first is forgotten already.</summary>

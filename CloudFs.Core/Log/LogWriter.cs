@@ -34,6 +34,7 @@ public sealed class LogWriter
     private OpenCommit? _open;
     private SegmentCatalog? _catalog;
     private readonly List<SegmentCatalog> _sealing = [];
+    private SegmentCatalog? _spare;
     private LogPosition _end;
     private LogPosition _dataEnd;
     private ulong _nextSequence;
@@ -219,8 +220,9 @@ public sealed class LogWriter
                 await _wake.WaitAsync();
             }
         }
-        catch (Exception e) when (e is DeviceException or InvariantException or ObjectDisposedException)
+        catch (Exception e)
         {
+            // Whatever it is, a log whose loop has ended must say so: else everybody who waits for it hangs.
             Fail(e);
         }
         finally
@@ -286,7 +288,8 @@ public sealed class LogWriter
             }
 
             EnqueueSeal(segment);
-            _catalog = new SegmentCatalog(use);
+            _catalog = _spare?.ReuseFor(use) ?? new SegmentCatalog(use);
+            _spare = null;
             _end = new LogPosition(use, 0);
             commit = new OpenCommit(slot, _end, _nextSequence, _buffer.Slot(slot));
             Upkeep?.Invoke();
@@ -499,6 +502,7 @@ public sealed class LogWriter
         lock (Gate)
         {
             _sealing.Remove(catalog);
+            _spare = catalog;
         }
     }
 

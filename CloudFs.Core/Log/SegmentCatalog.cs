@@ -9,14 +9,27 @@ namespace CloudFs.Core.Log;
 /// The headers (and device records) of one use of a segment with their places, in order: what a footer is made of, what it
 /// is read into, and how a reader finds its way without trusting the originals.
 /// </summary>
-public sealed class SegmentCatalog(ulong use)
+public sealed class SegmentCatalog
 {
-    private readonly List<(int Place, int Offset, int Length)> _items = [];
-    private byte[] _copies = new byte[64 << 10];
+    private readonly List<(int Place, int Offset, int Length)> _items;
+    private byte[] _copies;
     private int _length;
 
+    /// <summary>An empty catalog.</summary>
+    public SegmentCatalog(ulong use)
+        : this(use, [], new byte[64 << 10])
+    {
+    }
+
+    private SegmentCatalog(ulong use, List<(int Place, int Offset, int Length)> items, byte[] copies)
+    {
+        Use = use;
+        _items = items;
+        _copies = copies;
+    }
+
     /// <summary>The segment use.</summary>
-    public ulong Use { get; } = use;
+    public ulong Use { get; }
 
     /// <summary>How many copies.</summary>
     public int Count => _items.Count;
@@ -32,6 +45,13 @@ public sealed class SegmentCatalog(ulong use)
 
     /// <summary>Where the original of item <paramref name="index"/> lies.</summary>
     public LogPosition Position(int index) => new(Use, (uint)_items[index].Place);
+
+    /// <summary>An empty catalog for another use in the memory of this one, which nobody may look at any more.</summary>
+    public SegmentCatalog ReuseFor(ulong otherUse)
+    {
+        _items.Clear();
+        return new SegmentCatalog(otherUse, _items, _copies);
+    }
 
     /// <summary>Adds an item behind the others.</summary>
     public void Add(ReadOnlySpan<byte> header, uint place)
