@@ -17,7 +17,7 @@ internal static class DaemonCommandLine
     /// <param name="ExitCode">0, or 2 for a command line that is wrong.</param>
     public sealed record Outcome(DaemonOptions? Options, string Text, int ExitCode);
 
-    public static Outcome Read(string[] arguments, Func<string, string?> environment, string version)
+    public static Outcome Read(string[] arguments, Func<string, string?> environment)
     {
         using var parser = new Parser(settings =>
         {
@@ -30,12 +30,17 @@ internal static class DaemonCommandLine
         var parsed = parser.ParseArguments<DaemonArguments>(arguments);
         if (parsed.Value is null || parsed.Errors.Any())
         {
-            return Explain(parsed, version);
+            return Explain(parsed);
         }
 
         if (parsed.Value.Strays.FirstOrDefault() is { } stray)
         {
             return Refused($"'{stray}' belongs to no option; see cloudfsd --help");
+        }
+
+        if (OptionRules.FindWithoutValue(arguments, OptionSources.ValuedNames) is { } missing)
+        {
+            return Refused($"{missing} wants a value");
         }
 
         return OptionSources.Fill(parsed.Value, environment) is { } wrong ? Refused(wrong) : Check(parsed.Value);
@@ -44,13 +49,13 @@ internal static class DaemonCommandLine
     /// <summary>A refusal of the command line: exit 2.</summary>
     private static Outcome Refused(string line) => new(null, line, 2);
 
-    private static Outcome Explain(ParserResult<DaemonArguments> parsed, string version)
+    private static Outcome Explain(ParserResult<DaemonArguments> parsed)
     {
         var error = parsed.Errors.First();
         return error switch
         {
-            HelpRequestedError => new Outcome(null, Help(parsed, version), 0),
-            VersionRequestedError => new Outcome(null, $"cloudfsd {version}", 0),
+            HelpRequestedError => new Outcome(null, Help(parsed), 0),
+            VersionRequestedError => new Outcome(null, $"cloudfsd {ProductVersion.Text}", 0),
             UnknownOptionError unknown => Refused($"there is no option '{unknown.Token}'; see cloudfsd --help"),
             MissingValueOptionError missing => Refused($"--{missing.NameInfo.LongName} wants a value"),
             RepeatedOptionError repeated => Refused($"--{repeated.NameInfo.LongName} is given more than once"),
@@ -60,11 +65,11 @@ internal static class DaemonCommandLine
         };
     }
 
-    private static string Help(ParserResult<DaemonArguments> parsed, string version)
+    private static string Help(ParserResult<DaemonArguments> parsed)
     {
         var help = new HelpText
         {
-            Heading = $"cloudfsd {version}: serves the disks of one device over NBD and HTTP.",
+            Heading = $"cloudfsd {ProductVersion.Text}: serves the disks of one device over NBD and HTTP.",
             Copyright = string.Empty,
             AddDashesToOption = true,
             MaximumDisplayWidth = 100,

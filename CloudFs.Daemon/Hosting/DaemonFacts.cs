@@ -1,13 +1,8 @@
-using System.Reflection;
-
 namespace CloudFs.Daemon.Hosting;
 
 /// <summary>What the daemon knows of itself, for <c>/host</c>, <c>/metrics</c> and the first line of its log.</summary>
 internal sealed class DaemonFacts
 {
-    /// <summary>The version of this build, without the commit that the SDK adds to it.</summary>
-    public static string Version { get; } = ReadVersion();
-
     public required TimeProvider Time { get; init; }
 
     public required string DevicePath { get; init; }
@@ -28,13 +23,5 @@ internal sealed class DaemonFacts
     {
         using var self = System.Diagnostics.Process.GetCurrentProcess();
         return self.StartTime.ToUniversalTime();
-    }
-
-    private static string ReadVersion()
-    {
-        var text = typeof(DaemonFacts).Assembly
-            .GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "0.0.0";
-        var plus = text.IndexOf('+', StringComparison.Ordinal);
-        return plus < 0 ? text : text[..plus];
     }
 }

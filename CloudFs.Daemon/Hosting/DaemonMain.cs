@@ -12,7 +12,7 @@ internal sealed partial class DaemonMain
 
     public static async Task<int> RunAsync(string[] arguments)
     {
-        var outcome = DaemonCommandLine.Read(arguments, Environment.GetEnvironmentVariable, DaemonFacts.Version);
+        var outcome = DaemonCommandLine.Read(arguments, Environment.GetEnvironmentVariable);
         if (outcome.Options is null)
         {
             await (outcome.ExitCode == 0

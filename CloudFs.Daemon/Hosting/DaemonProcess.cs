@@ -125,7 +125,7 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
     {
         var space = _engine!.GetSpace();
         Ready(
-            _logger, DaemonFacts.Version, _facts.DevicePath, _engine.DeviceId.ToString(), _engine.HostId.ToString(),
+            _logger, ProductVersion.Text, _facts.DevicePath, _engine.DeviceId.ToString(), _engine.HostId.ToString(),
             SizeText.Format(space.Capacity), SizeText.Format(space.Free), _engine.ListDisks().Count, host.Recovery,
             ((long)_facts.Uptime.TotalMilliseconds).ToString(CultureInfo.InvariantCulture), _facts.Http,
             string.Join(',', _facts.Nbd));

@@ -22,7 +22,13 @@ internal static class OptionSources
             ("log-format", a => a.LogFormat, (a, v) => a.LogFormat = v),
         ];
 
+    private const string ConfigName = "config";
+
     private const string InsecureName = "insecure";
+
+    /// <summary>The options that want a value, by their long names.</summary>
+    public static IReadOnlySet<string> ValuedNames { get; } =
+        Texts.Select(option => option.Name).Append(ConfigName).ToHashSet();
 
     /// <summary>The name of an option's environment variable: <c>nbd-socket</c> is <c>CLOUDFS_NBD_SOCKET</c>.</summary>
     public static string VariableFor(string option) => "CLOUDFS_" + option.Replace('-', '_').ToUpperInvariant();
@@ -30,7 +36,7 @@ internal static class OptionSources
     /// <summary>Fills in what the command line left open. Null, or one line that says what is wrong.</summary>
     public static string? Fill(DaemonArguments arguments, Func<string, string?> environment)
     {
-        arguments.Config ??= Variable(environment, "config");
+        arguments.Config ??= Variable(environment, ConfigName);
         foreach (var (name, get, set) in Texts)
         {
             if (get(arguments) is null && Variable(environment, name) is { } value)

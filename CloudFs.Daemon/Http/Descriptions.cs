@@ -2,6 +2,7 @@ using System.Globalization;
 using CloudFs.Core.Contracts;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Engine;
+using CloudFs.Core.Format;
 
 namespace CloudFs.Daemon.Http;
 
@@ -16,7 +17,7 @@ internal static class Descriptions
             Id = status.Id.ToString(),
             Name = status.Name,
             Size = status.SizeBytes,
-            Durability = Word(status.Durability),
+            Durability = status.Durability.Text(),
             Role = Word(status.Role),
             Writable = status.Writable,
             Lsn = status.Durable.Lsn,
@@ -55,13 +56,5 @@ internal static class Descriptions
         DiskRole.Primary => "primary",
         DiskRole.Mirror => "mirror",
         _ => throw new ArgumentOutOfRangeException(nameof(role), role, "a role without a word"),
-    };
-
-    private static string Word(Durability durability) => durability switch
-    {
-        Durability.Flush => "flush",
-        Durability.Write => "write",
-        Durability.Async => "async",
-        _ => throw new ArgumentOutOfRangeException(nameof(durability), durability, "a durability without a word"),
     };
 }

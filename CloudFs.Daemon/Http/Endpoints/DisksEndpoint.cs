@@ -1,5 +1,6 @@
 using CloudFs.Core.Contracts;
 using CloudFs.Core.Disks;
+using CloudFs.Core.Format;
 
 namespace CloudFs.Daemon.Http.Endpoints;
 
@@ -59,11 +60,8 @@ internal static class DisksEndpoint
         exchange.NoContent();
     }
 
-    private static Durability ReadDurability(string? word) => word switch
-    {
-        null or "flush" => Durability.Flush,
-        "write" => Durability.Write,
-        "async" => Durability.Async,
-        _ => throw new HttpRefusalException(400, $"durability is flush, write or async, not '{word}'"),
-    };
+    private static Durability ReadDurability(string? word) =>
+        word is null ? Durability.Flush
+        : DurabilityText.TryParse(word, out var durability) ? durability
+        : throw new HttpRefusalException(400, $"durability is flush, write or async, not '{word}'");
 }

@@ -1,5 +1,4 @@
 using CloudFs.Core.Contracts;
-using CloudFs.Daemon.Hosting;
 
 namespace CloudFs.Daemon.Http.Endpoints;
 
@@ -14,7 +13,7 @@ internal static class HostEndpoint
             Host = exchange.Engine.HostId.ToString(),
             Device = exchange.Engine.DeviceId.ToString(),
             DevicePath = facts.DevicePath,
-            Version = DaemonFacts.Version,
+            Version = ProductVersion.Text,
             Pid = Environment.ProcessId,
             UptimeSeconds = (long)facts.Uptime.TotalSeconds,
             Nbd = facts.Nbd,

@@ -1,4 +1,5 @@
 using System.Globalization;
+using CloudFs.Core.Contracts;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Engine;
 using CloudFs.Daemon.Hosting;
@@ -110,7 +111,7 @@ internal static class MetricsEndpoint
     private static void AddProcess(MetricsText text, DaemonFacts facts)
     {
         text.Begin("cloudfs_build_info", "gauge", "1, labelled with the version.");
-        text.Labelled("cloudfs_build_info", "version", DaemonFacts.Version, 1);
+        text.Labelled("cloudfs_build_info", "version", ProductVersion.Text, 1);
         text.Gauge("cloudfs_uptime_seconds", "Since the process started.", Math.Round(facts.Uptime.TotalSeconds, 3));
         text.Gauge("process_resident_memory_bytes", "Resident memory.", Environment.WorkingSet);
         text.Gauge("cloudfs_managed_memory_bytes", "Memory of the managed heap.", GC.GetTotalMemory(false));

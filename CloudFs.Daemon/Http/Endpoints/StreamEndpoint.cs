@@ -22,7 +22,7 @@ internal static class StreamEndpoint
         var disk = exchange.FindDisk(query);
         using var pass = exchange.Services.Streams.TryEnter() ?? throw new HttpRefusalException(
             503, $"{HttpLimits.MaxStreams} streams are being read already; try again when one has ended");
-        using var stream = await disk.OpenStreamAsync(query.Point, exchange.Ended);
+        var stream = await disk.OpenStreamAsync(query.Point, exchange.Ended);
         exchange.Response.ContentType = "application/octet-stream";
         exchange.Response.Headers.CacheControl = "no-store";
         if (stream.WholeAt is { } whole)

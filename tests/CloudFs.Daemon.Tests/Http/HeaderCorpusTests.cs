@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using CloudFs.Daemon.Http;
+using CloudFs.Tests.Shared;
 using Xunit;
 
 namespace CloudFs.Daemon.Tests.Http;

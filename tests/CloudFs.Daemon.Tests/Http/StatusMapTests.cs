@@ -3,6 +3,7 @@ using System.Text;
 using CloudFs.Core.Engine;
 using CloudFs.Core.Primitives;
 using CloudFs.Daemon.Http;
+using CloudFs.Tests.Shared;
 using Xunit;
 
 namespace CloudFs.Daemon.Tests.Http;

@@ -1,6 +1,6 @@
 using Xunit;
 
-namespace CloudFs.Daemon.Tests;
+namespace CloudFs.Tests.Shared;
 
 /// <summary>
 /// Golden text files: what stands in <c>tests/golden</c> is what the code must say. With <c>CLOUDFS_GOLDEN=write</c> in the
