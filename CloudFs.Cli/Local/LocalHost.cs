@@ -10,7 +10,7 @@ namespace CloudFs.Cli.Local;
 /// </summary>
 internal sealed class LocalHost
 {
-    private const string DeviceName = "device.img";
+    private const string DeviceName = "cloudfs.dev";
 
     private const string LogName = "cloudfsd.log";
 
