@@ -23,11 +23,13 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
     private readonly ILogger<DaemonProcess> _logger;
     private readonly DaemonFacts _facts;
     private readonly HealthBoard _health = new();
+    private readonly EngineHost _host;
     private StorageEngine? _engine;
     private HttpFace? _http;
 
     private DaemonProcess(DaemonOptions options, DaemonLog log)
     {
+        _host = new EngineHost(options, log.For<EngineHost>(), _health);
         _logger = log.For<DaemonProcess>();
         _facts = new DaemonFacts { Time = TimeProvider.System, DevicePath = Path.GetFullPath(options.DevicePath) };
     }
@@ -61,10 +63,7 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
             await _http.DisposeAsync();
         }
 
-        if (_engine is not null)
-        {
-            await TryAsync("engine", _engine.DisposeAsync().AsTask());
-        }
+        await TryAsync("engine", _host.DisposeAsync().AsTask());
     }
 
     private async Task StartPartsAsync(DaemonOptions options, DaemonLog log, CancellationToken cancellation)
@@ -74,16 +73,16 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
             Insecure(_logger, options.Http.ToString(), options.Nbd?.ToString() ?? "none");
         }
 
-        var host = new EngineHost(log.For<EngineHost>(), _health);
         try
         {
-            _engine = await host.OpenAsync(options, cancellation);
+            _engine = await _host.OpenAsync();
         }
         catch (Exception refused) when (refused is DeviceRefusedException or IOException or UnauthorizedAccessException)
         {
             throw new StartRefusedException(refused.Message);
         }
 
+        cancellation.ThrowIfCancellationRequested();
         _http = await ListenAsync(
             "--http", options.Http.ToString(), HttpFace.StartAsync(options.Http.EndPoint, log, stopping => new HttpServices
             {
@@ -94,7 +93,7 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
                 Stopping = stopping,
             }));
         _facts.Http = _http.EndPoint.ToString();
-        SayReady(host);
+        SayReady();
     }
 
     private static async Task<T> ListenAsync<T>(string option, string address, Task<T> listening)
@@ -121,12 +120,15 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
         }
     }
 
-    private void SayReady(EngineHost host)
+    private void SayReady()
     {
         var space = _engine!.GetSpace();
+        var recovery = _engine.Recovery;
         Ready(
             _logger, ProductVersion.Text, _facts.DevicePath, _engine.DeviceId.ToString(), _engine.HostId.ToString(),
-            SizeText.Format(space.Capacity), SizeText.Format(space.Free), _engine.ListDisks().Count, host.Recovery,
+            SizeText.Format(space.Capacity), SizeText.Format(space.Free), _engine.ListDisks().Count,
+            string.Join(',', recovery.Decisions.Select(decision => decision.Code).Distinct()),
+            recovery.EntriesRolledForward, recovery.EntriesReplayed,
             ((long)_facts.Uptime.TotalMilliseconds).ToString(CultureInfo.InvariantCulture), _facts.Http,
             string.Join(',', _facts.Nbd));
     }
@@ -134,7 +136,7 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
     [LoggerMessage(LogLevel.Information, "ready")]
     private static partial void Ready(
         ILogger logger, string version, string device, string deviceId, string hostId, string capacity, string free,
-        int disks, string recovery, string startMs, string http, string nbd);
+        int disks, string recovery, long entriesRolledForward, long entriesReplayed, string startMs, string http, string nbd);
 
     [LoggerMessage(LogLevel.Warning, "--insecure: everybody who reaches these addresses can read, write and delete")]
     private static partial void Insecure(ILogger logger, string http, string nbd);

@@ -109,9 +109,18 @@ internal sealed class Exchange : IDisposable
     /// <summary>Reads a JSON body, or throws the refusal that says what is wrong with it.</summary>
     public async Task<T> ReadJsonAsync<T>(JsonTypeInfo<T> type)
     {
+        var bytes = new byte[HttpLimits.MaxJsonBytes + 1];
+        var length = Request.ContentLength > HttpLimits.MaxJsonBytes
+            ? bytes.Length
+            : await Request.Body.ReadAtLeastAsync(bytes, bytes.Length, throwOnEndOfStream: false, Ended);
+        if (length == bytes.Length)
+        {
+            throw new HttpRefusalException(413, $"the body has more than {HttpLimits.MaxJsonBytes} bytes");
+        }
+
         try
         {
-            return await JsonSerializer.DeserializeAsync(Request.Body, type, Ended)
+            return JsonSerializer.Deserialize(bytes.AsSpan(0, length), type)
                 ?? throw new HttpRefusalException(400, "expected a JSON object, found null");
         }
         catch (JsonException broken)

@@ -74,7 +74,9 @@ internal sealed class HttpFace : IAsyncDisposable
         options.AddServerHeader = false;
         var limits = options.Limits;
         limits.MaxConcurrentConnections = HttpLimits.MaxConnections;
-        limits.MaxRequestBodySize = HttpLimits.MaxJsonBytes;
+
+        // Each endpoint bounds what it reads; a limit of Kestrel's own resets the connection before the answer is read.
+        limits.MaxRequestBodySize = null;
         limits.MaxRequestLineSize = 2 << 10;
         limits.MaxRequestHeadersTotalSize = 8 << 10;
         limits.MaxRequestHeaderCount = 64;

@@ -1,4 +1,4 @@
-using CloudFs.Core.Engine;
+using CloudFs.Core.Disks;
 using CloudFs.Core.Primitives;
 
 namespace CloudFs.Daemon.Http;

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Globalization;
 using CloudFs.Core.Disks;
+using CloudFs.Core.Format;
 using CloudFs.Core.Primitives;
 using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 
@@ -186,7 +187,9 @@ internal static class BlockReads
         if (status == IoStatus.Damaged)
         {
             List<DiskRange> runs = [];
-            disk.Describe(range.Offset, range.Length, HttpLimits.RangesAtOnce, runs);
+            var start = range.Offset / EntryLayout.SectorSize * EntryLayout.SectorSize;
+            var end = (range.End + EntryLayout.SectorSize - 1) / EntryLayout.SectorSize * EntryLayout.SectorSize;
+            disk.Describe(start, end - start, HttpLimits.RangesAtOnce, runs);
             var bad = runs.FindIndex(run => run.Content == RangeContent.Damaged);
             range = bad < 0 ? range : new ByteRange(runs[bad].Offset, runs[bad].Length);
         }

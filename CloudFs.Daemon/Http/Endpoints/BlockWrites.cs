@@ -1,8 +1,8 @@
 using System.Buffers;
 using System.Globalization;
 using CloudFs.Core.Disks;
+using CloudFs.Core.Format;
 using CloudFs.Core.Primitives;
-using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 
 namespace CloudFs.Daemon.Http.Endpoints;
@@ -14,8 +14,6 @@ namespace CloudFs.Daemon.Http.Endpoints;
 /// </summary>
 internal static class BlockWrites
 {
-    private const ulong SectorBytes = 512;
-
     public static async Task PutAsync(Exchange exchange)
     {
         var disk = Target(exchange);
@@ -56,10 +54,10 @@ internal static class BlockWrites
     {
         var disk = Target(exchange);
         var range = ReadRange(exchange, disk);
-        if (range.Offset % SectorBytes != 0 || range.Length % SectorBytes != 0)
+        if (range.Offset % EntryLayout.SectorSize != 0 || range.Length % EntryLayout.SectorSize != 0)
         {
             throw new HttpRefusalException(
-                400, $"bytes {range} are no whole sectors of {SectorBytes}: write the zeroes at the edges with PUT");
+                400, $"bytes {range} are no whole sectors of {EntryLayout.SectorSize}: write the zeroes at the edges with PUT");
         }
 
         if (exchange.Request.Headers.IfMatch.Count > 0)
@@ -143,8 +141,6 @@ internal static class BlockWrites
 
     private static async Task ReadBodyAsync(Exchange exchange, Memory<byte> data)
     {
-        // The range was checked against its own limit; Kestrel's general one is for JSON.
-        exchange.Http.Features.Get<IHttpMaxRequestBodySizeFeature>()?.MaxRequestBodySize = null;
         exchange.Http.Features.Get<IHttpMinRequestBodyDataRateFeature>()?.MinDataRate = HttpLimits.BlockRate;
         var body = exchange.Request.Body;
         var filled = await body.ReadAtLeastAsync(data, data.Length, throwOnEndOfStream: false, exchange.Ended);

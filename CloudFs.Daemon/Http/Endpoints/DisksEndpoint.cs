@@ -48,7 +48,7 @@ internal static class DisksEndpoint
 
         if (change.Name is { } name)
         {
-            await disk.RenameAsync(name.Length == 0 ? null : name, exchange.Ended);
+            await exchange.Engine.RenameDiskAsync(disk, name.Length == 0 ? null : name, exchange.Ended);
         }
 
         await exchange.JsonAsync(Descriptions.Of(disk), HttpContractsJson.Default.DiskJson);

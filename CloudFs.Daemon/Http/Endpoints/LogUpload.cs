@@ -1,10 +1,10 @@
 using System.Globalization;
 using System.Text;
+using CloudFs.Core.Disks;
 using CloudFs.Core.Engine;
 using CloudFs.Core.Format;
 using CloudFs.Core.Primitives;
 using CloudFs.Core.Streams;
-using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 
 namespace CloudFs.Daemon.Http.Endpoints;
@@ -20,7 +20,6 @@ internal static class LogUpload
     {
         using var pass = exchange.Services.LogUploads.TryEnter() ?? throw new HttpRefusalException(
             503, $"{HttpLimits.MaxLogUploads} logs are being taken in already; try again when one has ended");
-        exchange.Http.Features.Get<IHttpMaxRequestBodySizeFeature>()?.MaxRequestBodySize = null;
         exchange.Http.Features.Get<IHttpMinRequestBodyDataRateFeature>()?.MinDataRate = null;
         var tally = new Tally();
         using var framer = new EntryFramer(exchange.Request.BodyReader);

@@ -1,6 +1,6 @@
 using System.Globalization;
 using System.Text;
-using CloudFs.Core.Engine;
+using CloudFs.Core.Disks;
 using CloudFs.Core.Primitives;
 using CloudFs.Daemon.Http;
 using CloudFs.Tests.Shared;
