@@ -1,1 +1,3 @@
-return 0;
+using CloudFs.Daemon.Hosting;
+
+return await DaemonMain.RunAsync(args);

@@ -1,1 +1,3 @@
-return 0;
+using CloudFs.Replicator;
+
+return ReplicatorMain.Run(args, Console.Out, Console.Error);

@@ -95,9 +95,14 @@ public sealed record HostJson
 
     public required string Device { get; init; }
 
+    /// <summary>The path of the device, as the daemon was given it.</summary>
+    public required string DevicePath { get; init; }
+
     public required string Version { get; init; }
 
     public required int Pid { get; init; }
+
+    public required long UptimeSeconds { get; init; }
 
     /// <summary>Where NBD is served: "127.0.0.1:10809", "unix:/path".</summary>
     public required IReadOnlyList<string> Nbd { get; init; }

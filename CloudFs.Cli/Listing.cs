@@ -1,0 +1,97 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+using CloudFs.Core.Contracts;
+
+namespace CloudFs.Cli;
+
+/// <summary>How listings look, for people and as JSON. Pure: what goes in decides what comes out.</summary>
+internal static class Listing
+{
+    // As in the hash chain's own texts: enough digits to tell disks apart at a glance, and a valid prefix.
+    private const int ShortId = 12;
+
+    public static void Json<T>(TextWriter output, T value, JsonTypeInfo<T> type) =>
+        output.WriteLine(JsonSerializer.Serialize(value, type));
+
+    public static void Disks(TextWriter output, IReadOnlyList<DiskJson> disks)
+    {
+        Table(
+            output,
+            ["ID", "NAME", "SIZE", "DATA", "LSN", "ROLE", "HEALTH"],
+            [.. disks.Select(disk => new[]
+            {
+                disk.Id[..ShortId],
+                disk.Name ?? "-",
+                SizeText.Format(disk.Size),
+                SizeText.Format(disk.LiveBytes),
+                Number(disk.Lsn),
+                disk.Writable ? disk.Role : disk.Role + ", read-only",
+                disk.Health.Status,
+            })]);
+    }
+
+    public static void Disk(TextWriter output, DiskJson disk)
+    {
+        Field("id", disk.Id);
+        Field("name", disk.Name ?? "-");
+        Field("size", $"{SizeText.Format(disk.Size)} ({Number(disk.Size)} bytes)");
+        Field("durability", disk.Durability);
+        Field("role", disk.Writable ? disk.Role : disk.Role + ", read-only");
+        Field("head", $"{disk.Head} at LSN {Number(disk.Lsn)}");
+        if (disk.Newest != disk.Head)
+        {
+            Field("newest", $"{disk.Newest} at LSN {Number(disk.NewestLsn)}, not durable yet");
+        }
+
+        Field("time", disk.Time);
+        Field("data", SizeText.Format(disk.LiveBytes));
+        Field("history", $"{SizeText.Format(disk.HistoryBytes)}, from LSN {Number(disk.OldestLsn)}");
+        Field("view", $"{disk.View.Id}, epoch {Number(disk.View.Epoch)}");
+        Field("primary", disk.View.Primary);
+        foreach (var replica in disk.Replicas)
+        {
+            Field("replica", $"host {replica.Host}, device {replica.Device}{(replica.Witness ? ", witness" : "")}");
+        }
+
+        Field("health", disk.Health.Reason.Length == 0 ? disk.Health.Status : $"{disk.Health.Status}: {disk.Health.Reason}");
+        foreach (var damage in disk.Health.Damage)
+        {
+            var last = damage.Offset + damage.Length - 1;
+            Field("damaged", $"bytes {Number(damage.Offset)}-{Number(last)}: {damage.Reason}");
+        }
+
+        void Field(string name, string value) => output.WriteLine($"{name,-12}{value}");
+    }
+
+    public static void Host(TextWriter output, HostJson host, HealthJson health)
+    {
+        Field("state", $"up, {health.Status}");
+        foreach (var reason in health.Reasons)
+        {
+            Field("", $"{reason.Code}: {reason.Message}");
+        }
+
+        Field("version", host.Version);
+        Field("pid", Number((ulong)host.Pid));
+        Field("host", host.Host);
+        Field("device", $"{host.Device} at {host.DevicePath}");
+        Field("http", host.Http);
+        Field("nbd", string.Join(", ", host.Nbd));
+        Field("space", $"{SizeText.Format(host.Space.Free + host.Space.Reclaimable)} of {SizeText.Format(host.Space.Capacity)} free");
+
+        void Field(string name, string value) => output.WriteLine($"{name,-12}{value}");
+    }
+
+    /// <summary>Columns as wide as their widest cell, two spaces apart, no space at the end of a line.</summary>
+    private static void Table(TextWriter output, string[] head, IReadOnlyList<string[]> rows)
+    {
+        var widths = head.Select((cell, i) => rows.Select(row => row[i].Length).Append(cell.Length).Max()).ToArray();
+        foreach (var row in rows.Prepend(head))
+        {
+            output.WriteLine(string.Join("  ", row.Select((cell, i) => cell.PadRight(widths[i]))).TrimEnd());
+        }
+    }
+
+    private static string Number(ulong value) => value.ToString(CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,56 @@
+using CommandLine;
+
+namespace CloudFs.Cli.Options;
+
+[Verb("nuke", HelpText = "Make a device empty; everything on it is lost.")]
+internal sealed class NukeCommand : Command
+{
+    [Value(0, MetaName = "device", Required = true, HelpText = "The block device or file.")]
+    public string Device { get; set; } = string.Empty;
+
+    [Option("yes", HelpText = "Don't ask, even where it is mounted or holds something.")]
+    public bool Yes { get; set; }
+}
+
+[Verb("verify", HelpText = "Check every hash of every entry of a device or of a stream, without a daemon.")]
+internal sealed class VerifyCommand : Command
+{
+    [Value(0, MetaName = "path", Required = true,
+        HelpText = "A device, a file that holds a stream, or - for a stream on standard input.")]
+    public string Path { get; set; } = string.Empty;
+}
+
+/// <summary>A command about the host on this machine that lives in a folder.</summary>
+internal abstract class LocalCommand : Command
+{
+    public const string DefaultDirectory = "./data";
+
+    [Option("dir", MetaValue = "DIR", Default = DefaultDirectory, HelpText = "The folder of the host.")]
+    public string Directory { get; set; } = DefaultDirectory;
+}
+
+[Verb("up", HelpText = "Start a host on this machine, in the background; does nothing if it is up.")]
+internal sealed class UpCommand : LocalCommand
+{
+    [Option("size", MetaValue = "SIZE", HelpText = "The size of its device, made at the first start. Default 64G.")]
+    public string? Size { get; set; }
+
+    [Option("http", MetaValue = "ADDR:PORT", HelpText = "Where HTTP is served. Default 127.0.0.1:8090.")]
+    public string? Http { get; set; }
+
+    [Option("nbd", MetaValue = "ADDR:PORT", HelpText = "Where NBD is served. Default 127.0.0.1:10809.")]
+    public string? Nbd { get; set; }
+
+    [Option("nbd-socket", MetaValue = "PATH", HelpText = "A Unix socket where NBD is served as well.")]
+    public string? NbdSocket { get; set; }
+}
+
+[Verb("down", HelpText = "Stop the host that up started.")]
+internal sealed class DownCommand : LocalCommand;
+
+[Verb("status", HelpText = "Say whether the host is up, and how it is.")]
+internal sealed class StatusCommand : LocalCommand
+{
+    [Option("json", HelpText = "Print JSON.")]
+    public bool Json { get; set; }
+}

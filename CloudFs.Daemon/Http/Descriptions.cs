@@ -1,0 +1,60 @@
+using System.Globalization;
+using CloudFs.Core.Contracts;
+using CloudFs.Core.Disks;
+using CloudFs.Core.Engine;
+using CloudFs.Core.Format;
+
+namespace CloudFs.Daemon.Http;
+
+/// <summary>Makes the JSON records of what the engine says of itself and its disks.</summary>
+internal static class Descriptions
+{
+    public static DiskJson Of(Disk disk)
+    {
+        var status = disk.GetStatus();
+        return new DiskJson
+        {
+            Id = status.Id.ToString(),
+            Name = status.Name,
+            Size = status.SizeBytes,
+            Durability = status.Durability.Text(),
+            Role = Word(status.Role),
+            Writable = status.Writable,
+            Lsn = status.Durable.Lsn,
+            Head = status.Durable.Id.ToString(),
+            NewestLsn = status.Newest.Lsn,
+            Newest = status.Newest.Id.ToString(),
+            OldestLsn = status.OldestLsn,
+            LiveBytes = status.LiveBytes,
+            HistoryBytes = status.HistoryBytes,
+            Time = Time(status.TimeMicros),
+            View = new ViewJson(status.View.ToString(), status.Epoch, status.Primary.ToString()),
+            Replicas = [.. status.Replicas.Select(
+                r => new ReplicaJson(r.Host.ToString(), r.Device.ToString(), r.Witness))],
+            Health = new DiskHealthJson(
+                status.Health, status.Reason, status.DamagedBytes,
+                [.. status.Damage.Select(d => new DamageJson(d.Offset, d.Length, d.Reason))]),
+        };
+    }
+
+    public static SpaceJson Of(SpaceReport space) =>
+        new(space.Capacity, space.Free, space.Reclaimable, space.Reserved, space.Live);
+
+    public static HealthJson Of(HealthReport health) =>
+        new(health.Status, [.. health.Issues.Select(issue => new HealthIssueJson(issue.Code, issue.Message))]);
+
+    /// <summary>ISO 8601 with microseconds, UTC. An entry's time may be any number: one beyond the calendar is its end.</summary>
+    internal static string Time(ulong micros)
+    {
+        var last = (ulong)((DateTime.MaxValue - DateTime.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond);
+        var time = DateTime.UnixEpoch.AddTicks((long)Math.Min(micros, last) * TimeSpan.TicksPerMicrosecond);
+        return time.ToString("yyyy-MM-dd'T'HH:mm:ss.ffffff'Z'", CultureInfo.InvariantCulture);
+    }
+
+    private static string Word(DiskRole role) => role switch
+    {
+        DiskRole.Primary => "primary",
+        DiskRole.Mirror => "mirror",
+        _ => throw new ArgumentOutOfRangeException(nameof(role), role, "a role without a word"),
+    };
+}

@@ -1,0 +1,124 @@
+using System.Globalization;
+using CloudFs.Core.Contracts;
+using CloudFs.Core.Disks;
+using CloudFs.Core.Engine;
+using CloudFs.Daemon.Hosting;
+
+namespace CloudFs.Daemon.Http.Endpoints;
+
+/// <summary><c>GET /metrics</c>: the counters of engine, NBD, HTTP and process in Prometheus' text format.</summary>
+internal static class MetricsEndpoint
+{
+    private const string Type = "text/plain; version=0.0.4; charset=utf-8";
+
+    public static async Task GetAsync(Exchange exchange)
+    {
+        var text = new MetricsText();
+        var services = exchange.Services;
+        AddHealth(text, services.Health.Combine(exchange.Engine.GetHealth()));
+        AddEngine(text, exchange.Engine.GetCounters());
+        AddSpace(text, exchange.Engine.GetSpace());
+        AddDisks(text, [.. exchange.Engine.ListDisks().Select(disk => disk.GetStatus())]);
+        services.NbdMetrics(text);
+        AddHttp(text, services);
+        AddProcess(text, services.Facts);
+        exchange.Response.ContentType = Type;
+        await exchange.Response.WriteAsync(text.ToString(), exchange.Ended);
+    }
+
+    private static void AddHealth(MetricsText text, HealthReport health)
+    {
+        text.Begin("cloudfs_health", "gauge", "1 for the state that /healthz tells, 0 for the others.");
+        foreach (var state in (string[])["ok", "degraded", HealthBoard.Failed])
+        {
+            text.Labelled("cloudfs_health", "status", state, state == health.Status ? 1 : 0);
+        }
+
+        text.Gauge("cloudfs_health_issues", "Reasons that /healthz names.", health.Issues.Count);
+    }
+
+    private static void AddEngine(MetricsText text, EngineCounters engine)
+    {
+        text.Counter("cloudfs_entries_total", "Entries sealed or taken in.", engine.Entries);
+        text.Counter("cloudfs_entry_bytes_total", "Bytes of those entries.", engine.EntryBytes);
+        text.Counter("cloudfs_commits_total", "Commits written to the device.", engine.Commits);
+        text.Counter(
+            "cloudfs_device_written_bytes_total", "Bytes written to the device, all told.", engine.DeviceBytesWritten);
+        text.Counter("cloudfs_device_flushes_total", "Flushes of the device.", engine.DeviceFlushes);
+        text.Counter("cloudfs_checkpoints_total", "Checkpoints written.", engine.Checkpoints);
+        text.Counter("cloudfs_checkpoint_bytes_total", "Bytes of those checkpoints.", engine.CheckpointBytes);
+        text.Counter("cloudfs_damaged_pages_total", "Pages that failed their check when read.", engine.DamagedPages);
+        text.Counter(
+            "cloudfs_headers_from_copy_total", "Headers that only the segment's second copy gave.", engine.HeadersFromCopy);
+        text.Counter("cloudfs_read_bytes_total", "Bytes that disks were read.", engine.ReadBytes);
+        text.Counter("cloudfs_written_bytes_total", "Bytes that disks were written.", engine.WrittenBytes);
+        text.Counter("cloudfs_segments_reclaimed_total", "Segments used again.", engine.SegmentsReclaimed);
+    }
+
+    private static void AddSpace(MetricsText text, SpaceReport space)
+    {
+        text.Gauge("cloudfs_device_capacity_bytes", "Bytes in segments.", space.Capacity);
+        text.Gauge("cloudfs_device_free_bytes", "Bytes in segments that can be written at once.", space.Free);
+        text.Gauge(
+            "cloudfs_device_reclaimable_bytes", "Bytes in segments that hold nothing live.", space.Reclaimable);
+        text.Gauge("cloudfs_device_reserved_bytes", "Bytes kept back for deletes and views.", space.Reserved);
+        text.Gauge("cloudfs_device_live_bytes", "Bytes that some disk's present version reads.", space.Live);
+    }
+
+    private static void AddDisks(MetricsText text, IReadOnlyList<DiskStatus> disks)
+    {
+        text.Gauge("cloudfs_disks", "Disks here.", disks.Count);
+        Add("cloudfs_disk_size_bytes", "Size of the disk.", disk => disk.SizeBytes);
+        Add("cloudfs_disk_lsn", "LSN of the newest durable entry.", disk => disk.Durable.Lsn);
+        Add("cloudfs_disk_newest_lsn", "LSN of the newest entry, durable or not.", disk => disk.Newest.Lsn);
+        Add("cloudfs_disk_oldest_lsn", "The oldest LSN that a stream can begin with.", disk => disk.OldestLsn);
+        Add("cloudfs_disk_live_bytes", "Bytes that the present version reads.", disk => disk.LiveBytes);
+        Add("cloudfs_disk_history_bytes", "Bytes of entries that the history holds.", disk => disk.HistoryBytes);
+        Add("cloudfs_disk_damaged_bytes", "Bytes that answer EIO.", disk => disk.DamagedBytes);
+        Add("cloudfs_disk_writable", "1 if this host can extend the disk.", disk => disk.Writable ? 1UL : 0);
+
+        void Add(string name, string help, Func<DiskStatus, ulong> value)
+        {
+            text.Begin(name, "gauge", help);
+            foreach (var disk in disks)
+            {
+                text.Labelled(name, "disk", disk.Id.ToString(), value(disk));
+            }
+        }
+    }
+
+    private static void AddHttp(MetricsText text, HttpServices services)
+    {
+        const string Answers = "cloudfs_http_answers_total";
+        text.Begin(Answers, "counter", "Answers by class of status.");
+        for (var digit = 1; digit <= 5; digit++)
+        {
+            text.Labelled(
+                Answers, "status", digit.ToString(CultureInfo.InvariantCulture) + "xx",
+                services.Counters.Answers(digit));
+        }
+
+        var counters = services.Counters;
+        text.Gauge("cloudfs_http_streams", "Streams that are being read.", services.Streams.Inside);
+        text.Gauge("cloudfs_http_log_uploads", "Logs that are being taken in.", services.LogUploads.Inside);
+        text.Gauge("cloudfs_http_upload_memory_bytes", "Memory that bodies of writes hold.", services.Uploads.InUse);
+        text.Counter("cloudfs_http_stream_bytes_total", "Bytes of entries sent.", counters.StreamBytes);
+        text.Counter("cloudfs_http_read_bytes_total", "Bytes that GET /blocks sent.", counters.ReadBytes);
+        text.Counter("cloudfs_http_written_bytes_total", "Bytes that PUT and DELETE changed.", counters.WrittenBytes);
+        text.Counter("cloudfs_http_ingested_entries_total", "Entries that PUT /log took.", counters.IngestedEntries);
+        text.Counter("cloudfs_http_ingested_bytes_total", "Bytes of those entries.", counters.IngestedBytes);
+        text.Counter("cloudfs_http_broken_off_total", "Answers broken off in the middle.", counters.BrokenOff);
+    }
+
+    private static void AddProcess(MetricsText text, DaemonFacts facts)
+    {
+        text.Begin("cloudfs_build_info", "gauge", "1, labelled with the version.");
+        text.Labelled("cloudfs_build_info", "version", ProductVersion.Text, 1);
+        text.Gauge("cloudfs_uptime_seconds", "Since the process started.", Math.Round(facts.Uptime.TotalSeconds, 3));
+        text.Gauge("process_resident_memory_bytes", "Resident memory.", Environment.WorkingSet);
+        text.Gauge("cloudfs_managed_memory_bytes", "Memory of the managed heap.", GC.GetTotalMemory(false));
+        text.Gauge("cloudfs_threads", "Threads of the pool.", ThreadPool.ThreadCount);
+        text.Counter(
+            "process_cpu_seconds_total", "Processor time used.", Math.Round(Environment.CpuUsage.TotalTime.TotalSeconds, 3));
+    }
+}

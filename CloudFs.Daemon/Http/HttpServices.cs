@@ -1,0 +1,32 @@
+using CloudFs.Core.Engine;
+using CloudFs.Daemon.Hosting;
+
+namespace CloudFs.Daemon.Http;
+
+/// <summary>What the endpoints share; made once, when the daemon starts.</summary>
+internal sealed class HttpServices
+{
+    public required StorageEngine Engine { get; init; }
+
+    public required DaemonFacts Facts { get; init; }
+
+    public required HealthBoard Health { get; init; }
+
+    public required ILogger Logger { get; init; }
+
+    /// <summary>Cancelled when the daemon begins to stop: what is under way ends, live streams are broken off.</summary>
+    public required CancellationToken Stopping { get; init; }
+
+    /// <summary>Adds the NBD server's lines to <c>/metrics</c>.</summary>
+    public Action<MetricsText> NbdMetrics { get; init; } = static _ => { };
+
+    public HttpCounters Counters { get; } = new();
+
+    public ByteBudget Uploads { get; } = new(HttpLimits.UploadMemory);
+
+    public ByteBudget Downloads { get; } = new(HttpLimits.DownloadMemory);
+
+    public Gate Streams { get; } = new(HttpLimits.MaxStreams);
+
+    public Gate LogUploads { get; } = new(HttpLimits.MaxLogUploads);
+}

@@ -1,0 +1,43 @@
+using System.Globalization;
+using System.Text;
+
+namespace CloudFs.Daemon.Http;
+
+/// <summary>Writes Prometheus' text format (version 0.0.4): each metric with its help and type before its first sample.</summary>
+internal sealed class MetricsText
+{
+    private readonly StringBuilder _text = new(4096);
+
+    /// <summary>A number that only rises. Its name ends in <c>_total</c>.</summary>
+    public void Counter(string name, string help, double value) => Sample(name, "counter", help, value);
+
+    public void Gauge(string name, string help, double value) => Sample(name, "gauge", help, value);
+
+    /// <summary>Begins a metric whose samples differ by a label; <see cref="Labelled"/> adds each.</summary>
+    public void Begin(string name, string type, string help)
+    {
+        _text.Append("# HELP ").Append(name).Append(' ').Append(help).Append('\n');
+        _text.Append("# TYPE ").Append(name).Append(' ').Append(type).Append('\n');
+    }
+
+    public void Labelled(string name, string label, string labelValue, double value)
+    {
+        _text.Append(name).Append('{').Append(label).Append("=\"");
+        foreach (var c in labelValue)
+        {
+            _text.Append(c switch { '\\' => "\\\\", '"' => "\\\"", '\n' => "\\n", _ => c.ToString() });
+        }
+
+        _text.Append("\"} ").Append(Number(value)).Append('\n');
+    }
+
+    public override string ToString() => _text.ToString();
+
+    private void Sample(string name, string type, string help, double value)
+    {
+        Begin(name, type, help);
+        _text.Append(name).Append(' ').Append(Number(value)).Append('\n');
+    }
+
+    private static string Number(double value) => value.ToString("R", CultureInfo.InvariantCulture);
+}

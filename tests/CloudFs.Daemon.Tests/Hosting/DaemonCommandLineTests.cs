@@ -1,0 +1,138 @@
+using CloudFs.Daemon.Hosting;
+using Xunit;
+
+namespace CloudFs.Daemon.Tests.Hosting;
+
+/// <summary>Options: where they come from, which comes first, and what is said of a wrong one.</summary>
+public sealed class DaemonCommandLineTests
+{
+    [Fact]
+    public void Without_options_it_listens_on_loopback_alone()
+    {
+        var options = Good("--device", "/d");
+        Assert.Equal("127.0.0.1:8090", options.Http.ToString());
+        Assert.Equal("127.0.0.1:10809", options.Nbd!.ToString());
+        Assert.Null(options.NbdSocket);
+        Assert.Null(options.SizeBytes);
+        Assert.Null(options.HostId);
+        Assert.False(options.Insecure);
+    }
+
+    [Fact]
+    public void The_command_line_comes_before_the_environment_and_that_before_the_file()
+    {
+        var file = Path.GetTempFileName();
+        File.WriteAllText(file, """
+            { "device": "/file", "size": "1G", "http": "127.0.0.1:1", "nbd": "none", "log-format": "json", // a comment
+              "nbd-socket": "/run/file.sock", "insecure": true }
+            """);
+        var options = Good(
+            ["--device", "/line", "--config", file],
+            new() { ["CLOUDFS_DEVICE"] = "/environment", ["CLOUDFS_HTTP"] = "[::1]:2", ["CLOUDFS_NBD_SOCKET"] = "/e.sock" });
+        File.Delete(file);
+        Assert.Equal("/line", options.DevicePath);
+        Assert.Equal("[::1]:2", options.Http.ToString());
+        Assert.Equal("/e.sock", options.NbdSocket);
+        Assert.Equal(1UL << 30, options.SizeBytes);
+        Assert.Null(options.Nbd);
+        Assert.Equal(LogFormat.Json, options.LogFormat);
+        Assert.True(options.Insecure);
+    }
+
+    [Fact]
+    public void The_environment_can_take_back_what_the_file_allows()
+    {
+        var file = Path.GetTempFileName();
+        File.WriteAllText(file, """{ "insecure": true, "device": "/d" }""");
+        var environment = new Dictionary<string, string> { ["CLOUDFS_INSECURE"] = "false", ["CLOUDFS_CONFIG"] = file };
+        Assert.False(Good([], environment).Insecure);
+        File.Delete(file);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("--size 1G")]
+    [InlineData("--device")]
+    [InlineData("--device /d --size")]
+    [InlineData("--device /d --size --insecure")]
+    [InlineData("--device /d --size 0")]
+    [InlineData("--device /d --size 8GB")]
+    [InlineData("--device /d --http 8090")]
+    [InlineData("--device /d --http 127.0.0.1")]
+    [InlineData("--device /d --http 127.0.0.1:65536")]
+    [InlineData("--device /d --http 1:80")]
+    [InlineData("--device /d --http ::1:80")]
+    [InlineData("--device /d --http example.org:80")]
+    [InlineData("--device /d --nbd nowhere")]
+    [InlineData("--device /d --http 0.0.0.0:8090")]
+    [InlineData("--device /d --nbd 192.0.2.1:10809")]
+    [InlineData("--device /d --nbd [::]:10809")]
+    [InlineData("--device /d --host-id 12")]
+    [InlineData("--device /d --host-id 0000000000000000000000000000000000000000")]
+    [InlineData("--device /d --log-format xml")]
+    [InlineData("--device /d --bogus")]
+    [InlineData("--device /d stray")]
+    [InlineData("--device /d --device /e")]
+    [InlineData("--device /d --config /nowhere/at/all.json")]
+    public void A_wrong_command_line_is_one_line_and_status_2(string line)
+    {
+        var outcome = DaemonCommandLine.Read(line.Split(' ', StringSplitOptions.RemoveEmptyEntries), _ => null);
+        Assert.Null(outcome.Options);
+        Assert.Equal(2, outcome.ExitCode);
+        Assert.NotEmpty(outcome.Text);
+        Assert.DoesNotContain('\n', outcome.Text);
+    }
+
+    [Theory]
+    [InlineData("[]")]
+    [InlineData("{")]
+    [InlineData("""{ "sise": "1G" }""")]
+    [InlineData("""{ "size": true }""")]
+    [InlineData("""{ "insecure": "yes" }""")]
+    public void A_wrong_file_is_one_line_that_names_it(string json)
+    {
+        var file = Path.GetTempFileName();
+        File.WriteAllText(file, json);
+        var outcome = DaemonCommandLine.Read(["--device", "/d", "--config", file], _ => null);
+        File.Delete(file);
+        Assert.Equal(2, outcome.ExitCode);
+        Assert.Contains(file, outcome.Text, StringComparison.Ordinal);
+        Assert.DoesNotContain('\n', outcome.Text);
+    }
+
+    [Fact]
+    public void A_size_may_be_a_number_in_the_file()
+    {
+        var file = Path.GetTempFileName();
+        File.WriteAllText(file, """{ "device": "/d", "size": 1048576 }""");
+        Assert.Equal(1UL << 20, Good("--config", file).SizeBytes);
+        File.Delete(file);
+    }
+
+    [Theory]
+    [InlineData("--device /d --http 0.0.0.0:8090 --insecure")]
+    [InlineData("--device /d --nbd [::]:10809 --insecure")]
+    public void Insecure_opens_the_door(string line) => Assert.True(Good(line.Split(' ')).Insecure);
+
+    [Fact]
+    public void Help_names_every_option_and_where_else_it_can_stand()
+    {
+        var outcome = DaemonCommandLine.Read(["--help"], _ => null);
+        Assert.Equal(0, outcome.ExitCode);
+        foreach (var name in OptionSources.ValuedNames.Append("insecure"))
+        {
+            Assert.Contains("--" + name, outcome.Text, StringComparison.Ordinal);
+        }
+
+        Assert.Contains("CLOUDFS_NBD_SOCKET", outcome.Text, StringComparison.Ordinal);
+    }
+
+    private static DaemonOptions Good(params string[] arguments) => Good(arguments, []);
+
+    private static DaemonOptions Good(string[] arguments, Dictionary<string, string> environment)
+    {
+        var outcome = DaemonCommandLine.Read(arguments, environment.GetValueOrDefault);
+        Assert.Equal(string.Empty, outcome.Text);
+        return outcome.Options!;
+    }
+}
