@@ -1,0 +1,33 @@
+using CloudFs.Core.Disks;
+using CloudFs.Core.Primitives;
+
+namespace CloudFs.Daemon.Nbd.Exports;
+
+/// <summary>
+/// What the NBD server needs of a disk, with the meaning that <see cref="Disk"/> gives to each method. It keeps the
+/// protocol apart from the engine, so that each can be tried without the other.
+/// </summary>
+internal interface IBlockTarget
+{
+    /// <summary>40 hex digits.</summary>
+    string Id { get; }
+
+    string? Name { get; }
+
+    ulong SizeBytes { get; }
+
+    bool IsReadOnly { get; }
+
+    /// <summary>A line for people, told on request.</summary>
+    string Description { get; }
+
+    ValueTask<IoStatus> ReadAsync(ulong offset, Memory<byte> destination);
+
+    ValueTask<IoStatus> WriteAsync(ulong offset, ReadOnlyMemory<byte> data, bool fua);
+
+    ValueTask<IoStatus> ZeroAsync(ulong offset, ulong length, bool fua);
+
+    ValueTask<IoStatus> FlushAsync();
+
+    IoStatus Describe(ulong offset, ulong length, int maxRanges, List<DiskRange> into);
+}

@@ -1,0 +1,171 @@
+using System.Runtime.CompilerServices;
+using CloudFs.Core.Primitives;
+using CloudFs.Daemon.Nbd.Exports;
+using CloudFs.Daemon.Nbd.Wire;
+
+namespace CloudFs.Daemon.Nbd.Transmission;
+
+/// <summary>
+/// Takes what the disk gives back for an operation. What is finished is answered at once, on the connection's thread
+/// and without garbage; what is not is answered by the thread that finishes it.
+/// </summary>
+internal sealed class OperationRunner(GuardedTarget target, Replies replies, Outbox outbox, NbdCounters counters)
+{
+    private readonly Lock _gate = new();
+    private readonly Stack<PendingOperation> _idleOperations = new();
+    private readonly Stack<RequestGroup> _idleGroups = new();
+
+    /// <summary>An operation that answers its request alone; <paramref name="buffer"/> is what it uses, if any.</summary>
+    public void Run(ValueTask<IoStatus> task, in NbdRequest request, PooledBuffer? buffer)
+    {
+        var awaiter = task.GetAwaiter();
+        if (awaiter.IsCompleted)
+        {
+            Answer(request, target.Result(awaiter), buffer);
+            return;
+        }
+
+        var operation = TakeOperation();
+        operation.Request = request;
+        operation.Buffer = buffer;
+        operation.Start(awaiter);
+    }
+
+    /// <summary>
+    /// A write from memory that is not the caller's to give: the input buffer is only held if the write needs it for
+    /// longer than the call.
+    /// </summary>
+    public void RunInPlace(ValueTask<IoStatus> task, in NbdRequest request, InputBuffer input)
+    {
+        var awaiter = task.GetAwaiter();
+        if (awaiter.IsCompleted)
+        {
+            Answer(request, target.Result(awaiter), null);
+            return;
+        }
+
+        var operation = TakeOperation();
+        operation.Request = request;
+        operation.Buffer = input.Hold();
+        operation.Start(awaiter);
+    }
+
+    /// <summary>A part of a request, over a buffer of its own.</summary>
+    public void RunPart(ValueTask<IoStatus> task, RequestGroup group, PooledBuffer buffer, ulong offset, int length)
+    {
+        group.AddPart();
+        var awaiter = task.GetAwaiter();
+        if (awaiter.IsCompleted)
+        {
+            EndPart(group, target.Result(awaiter), buffer, offset, length);
+            return;
+        }
+
+        var operation = TakeOperation();
+        operation.Group = group;
+        operation.Buffer = buffer;
+        operation.Offset = offset;
+        operation.Length = length;
+        operation.Start(awaiter);
+    }
+
+    public RequestGroup BeginGroup(in NbdRequest request)
+    {
+        RequestGroup? group;
+        lock (_gate)
+        {
+            _idleGroups.TryPop(out group);
+        }
+
+        group ??= new RequestGroup();
+        group.Begin(request);
+        return group;
+    }
+
+    /// <summary>No more parts come; answers the request when all have ended.</summary>
+    public void EndGroup(RequestGroup group)
+    {
+        if (!group.EndPart())
+        {
+            return;
+        }
+
+        var request = group.Request;
+        if (request.Command == NbdCommand.Write && group.Status == IoStatus.Ok)
+        {
+            counters.AddWritten(request.Length);
+        }
+
+        replies.FinishParts(request, group.Status);
+        lock (_gate)
+        {
+            _idleGroups.Push(group);
+        }
+    }
+
+    /// <summary>A part of a read that needs no operation.</summary>
+    public void AddHole(RequestGroup group, ulong offset, int length) =>
+        replies.AddHolePart(group.Request, offset, length);
+
+    internal void Complete(PendingOperation operation, in ValueTaskAwaiter<IoStatus> awaiter)
+    {
+        var status = target.Result(awaiter);
+        if (operation.Group is { } group)
+        {
+            EndPart(group, status, operation.Buffer!, operation.Offset, operation.Length);
+        }
+        else
+        {
+            Answer(operation.Request, status, operation.Buffer);
+        }
+
+        operation.Buffer = null;
+        operation.Group = null;
+        lock (_gate)
+        {
+            _idleOperations.Push(operation);
+        }
+
+        outbox.FlushSoon();
+    }
+
+    private void Answer(in NbdRequest request, IoStatus status, PooledBuffer? buffer)
+    {
+        if (request.Command == NbdCommand.Read)
+        {
+            replies.FinishRead(request, status, buffer!);
+            return;
+        }
+
+        buffer?.Release();
+        if (request.Command == NbdCommand.Write && status == IoStatus.Ok)
+        {
+            counters.AddWritten(request.Length);
+        }
+
+        replies.Finish(request, status);
+    }
+
+    private void EndPart(RequestGroup group, IoStatus status, PooledBuffer buffer, ulong offset, int length)
+    {
+        group.Note(status);
+        if (group.Request.Command == NbdCommand.Read && status == IoStatus.Ok)
+        {
+            replies.AddDataPart(group.Request, offset, length, buffer);
+        }
+        else
+        {
+            buffer.Release();
+        }
+
+        EndGroup(group);
+    }
+
+    private PendingOperation TakeOperation()
+    {
+        lock (_gate)
+        {
+            return _idleOperations.TryPop(out var operation) ? operation : new PendingOperation(this);
+        }
+    }
+}

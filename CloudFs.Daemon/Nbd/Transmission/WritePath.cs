@@ -1,0 +1,96 @@
+using CloudFs.Core.Primitives;
+using CloudFs.Daemon.Nbd.Exports;
+using CloudFs.Daemon.Nbd.Wire;
+
+namespace CloudFs.Daemon.Nbd.Transmission;
+
+/// <summary>WRITE; the connection's own thread.</summary>
+internal sealed class WritePath(
+    GuardedTarget target,
+    InputBuffer input,
+    BufferPool pool,
+    InFlightWindow window,
+    OperationRunner runner,
+    Outbox outbox,
+    Func<int, long, bool> enter)
+{
+    /// <summary>Longer payloads get memory of their own, into which the socket is read directly.</summary>
+    private readonly int _maxInPlace = (input.Capacity / 2) - NbdRequest.Size;
+
+    /// <summary>
+    /// Carries out a write that passed the rules and whose header is still in the input; false at the connection's end.
+    /// </summary>
+    public bool Write(in NbdRequest request)
+    {
+        if (request.Length > _maxInPlace)
+        {
+            return enter(1, 0) && WritePieces(request);
+        }
+
+        var length = (int)request.Length;
+        if (input.Count < NbdRequest.Size + length)
+        {
+            outbox.Flush();
+            if (!input.Fill(NbdRequest.Size + length))
+            {
+                return false;
+            }
+        }
+
+        if (!enter(1, 0))
+        {
+            return false;
+        }
+
+        var data = input.Slice(NbdRequest.Size, length);
+        runner.RunInPlace(target.WriteAsync(request.Offset, data, request.IsFua), request, input);
+        input.Skip(NbdRequest.Size + length);
+        return true;
+    }
+
+    // Each piece is on its way into the log while the next one is received, and a slow sender holds one piece of
+    // memory rather than the whole. Up to a piece a write stays one atomic entry.
+    private bool WritePieces(in NbdRequest request)
+    {
+        input.Skip(NbdRequest.Size);
+        outbox.Flush();
+        var group = runner.BeginGroup(request);
+        var isOpen = true;
+        for (ulong done = 0; isOpen && done < request.Length;)
+        {
+            var length = (int)Math.Min(request.Length - done, NbdLimits.Piece);
+            isOpen = enter(0, length) && WritePiece(request, group, request.Offset + done, length);
+            done += (uint)length;
+        }
+
+        if (!isOpen)
+        {
+            group.Note(IoStatus.Stopped);
+        }
+
+        runner.EndGroup(group);
+        return isOpen;
+    }
+
+    private bool WritePiece(in NbdRequest request, RequestGroup group, ulong offset, int length)
+    {
+        var buffer = pool.Rent(length);
+        buffer.Charge(window, length);
+        var data = buffer.Payload(length);
+        if (!input.TakeAll(data.Span))
+        {
+            buffer.Release();
+            return false;
+        }
+
+        if (group.Status != IoStatus.Ok)
+        {
+            // The write has failed already: the rest is received only to stay in step.
+            buffer.Release();
+            return true;
+        }
+
+        runner.RunPart(target.WriteAsync(offset, data, request.IsFua), group, buffer, offset, length);
+        return true;
+    }
+}
