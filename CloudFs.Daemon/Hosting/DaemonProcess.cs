@@ -4,6 +4,7 @@ using CloudFs.Core.Contracts;
 using CloudFs.Core.Engine;
 using CloudFs.Core.Primitives;
 using CloudFs.Daemon.Http;
+using CloudFs.Daemon.Nbd;
 
 namespace CloudFs.Daemon.Hosting;
 
@@ -26,6 +27,7 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
     private readonly EngineHost _host;
     private StorageEngine? _engine;
     private HttpFace? _http;
+    private NbdServer? _nbd;
 
     private DaemonProcess(DaemonOptions options, DaemonLog log)
     {
@@ -57,6 +59,11 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
     /// <summary>Stops within seconds, whatever the clients do. What they were told is durable is durable.</summary>
     public async ValueTask DisposeAsync()
     {
+        if (_nbd is not null)
+        {
+            await TryAsync("nbd", _nbd.StopAsync(ClientPatience));
+        }
+
         if (_http is not null)
         {
             await TryAsync("http", _http.StopAsync(ClientPatience));
@@ -83,6 +90,7 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
         }
 
         cancellation.ThrowIfCancellationRequested();
+        _nbd = NbdFace.Create(_engine, options, log);
         _http = await ListenAsync(
             "--http", options.Http.ToString(), HttpFace.StartAsync(options.Http.EndPoint, log, stopping => new HttpServices
             {
@@ -91,8 +99,19 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
                 Health = _health,
                 Logger = log.For<HttpFace>(),
                 Stopping = stopping,
+                NbdMetrics = text => NbdFace.Write(_nbd.GetMetrics(), text),
             }));
         _facts.Http = _http.EndPoint.ToString();
+        try
+        {
+            await _nbd.StartAsync(cancellation);
+        }
+        catch (IOException taken)
+        {
+            throw new StartRefusedException(taken.Message);
+        }
+
+        _facts.Nbd = _nbd.Addresses;
         SayReady();
     }
 
