@@ -76,7 +76,7 @@ internal static class VerifyVerb
                     break;
             }
 
-            PrintHeads(chain, entries, io);
+            PrintHeads(chain.Heads.OrderBy(head => head.Disk), chain.ForcedViews, entries, io);
             return problems;
         }
     }
@@ -101,14 +101,16 @@ internal static class VerifyVerb
         problems++;
     }
 
-    private static void PrintHeads(ChainVerifier chain, int entries, CommandIo io)
+    /// <summary>Says what was found, for a stream and a device alike.</summary>
+    internal static void PrintHeads(
+        IEnumerable<ChainHead> heads, IEnumerable<ForcedView> forcedViews, long entries, CommandIo io)
     {
-        foreach (var forced in chain.ForcedViews)
+        foreach (var forced in forcedViews)
         {
             io.Say($"forced view: disk {forced.Disk} LSN {forced.Lsn}, id {forced.Id}: an operator must admit it");
         }
 
-        foreach (var head in chain.Heads.OrderBy(head => head.Disk))
+        foreach (var head in heads)
         {
             io.Print($"{head.Disk}:{head.Id} lsn {head.Lsn}{(head.Deleted ? " deleted" : "")}");
         }
