@@ -74,7 +74,7 @@ internal static class CliMain
         ImportCommand c => DataVerbs.ImportAsync(c, io, cancellation),
         ExportCommand c => DataVerbs.ExportAsync(c, io, cancellation),
         VerifyCommand c => VerifyVerb.RunAsync(c, io, cancellation),
-        NukeCommand c => DeviceVerb.NukeAsync(c, io, cancellation),
+        NukeCommand c => DeviceVerb.NukeAsync(c, io),
         UpCommand c => LocalVerbs.UpAsync(c, io, cancellation),
         DownCommand c => LocalVerbs.DownAsync(c, io, cancellation),
         StatusCommand c => LocalVerbs.StatusAsync(c, io, cancellation),

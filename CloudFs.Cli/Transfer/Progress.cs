@@ -15,9 +15,9 @@ internal sealed class Progress : IDisposable
 
     private readonly CommandIo _io;
     private readonly TimeProvider _time;
-    private readonly ulong? _total;
     private readonly long _started;
     private readonly ITimer? _timer;
+    private ulong? _total;
     private ulong _done;
     private ulong _moved;
     private int _shown;
@@ -44,6 +44,14 @@ internal sealed class Progress : IDisposable
     {
         Interlocked.Add(ref _moved, bytes);
         Interlocked.Add(ref _done, bytes);
+    }
+
+    /// <summary>So many bytes are done of so many in all.</summary>
+    public void Reach(ulong bytes, ulong total)
+    {
+        _total = total;
+        Volatile.Write(ref _moved, bytes);
+        Volatile.Write(ref _done, bytes);
     }
 
     /// <summary>Bytes that needn't be moved.</summary>

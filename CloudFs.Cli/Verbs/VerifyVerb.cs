@@ -76,7 +76,7 @@ internal static class VerifyVerb
                     break;
             }
 
-            PrintHeads([.. chain.Heads.OrderBy(head => head.Disk)], chain.ForcedViews, entries, io);
+            PrintHeads(chain.Heads.OrderBy(head => head.Disk), chain.ForcedViews, entries, io);
             return problems;
         }
     }
@@ -101,9 +101,9 @@ internal static class VerifyVerb
         problems++;
     }
 
-    /// <summary>Says what was verified: forced views, which prove nothing by themselves, then each disk's head.</summary>
-    public static void PrintHeads(
-        IReadOnlyList<ChainHead> heads, IReadOnlyList<ForcedView> forcedViews, long entries, CommandIo io)
+    /// <summary>Says what was found, for a stream and a device alike.</summary>
+    internal static void PrintHeads(
+        IEnumerable<ChainHead> heads, IEnumerable<ForcedView> forcedViews, long entries, CommandIo io)
     {
         foreach (var forced in forcedViews)
         {

@@ -32,10 +32,11 @@ public sealed class FileBlockDevice : IBlockDevice
 
     /// <summary>
     /// Opens what is at <paramref name="path"/>. A file that is not there is made (sparse, for its owner alone) when
-    /// <paramref name="sizeBytes"/> is given; a smaller one grows to it.
+    /// <paramref name="sizeBytes"/> is given; a smaller one grows to it. With <paramref name="evenIfMounted"/> a block
+    /// device is taken from whoever in the kernel holds it; a daemon's lock is never broken.
     /// </summary>
     /// <exception cref="DeviceRefusedException">It can't be opened, is in use, or is too small; one line says so.</exception>
-    public static FileBlockDevice Open(string path, ulong? sizeBytes, bool readOnly = false)
+    public static FileBlockDevice Open(string path, ulong? sizeBytes, bool readOnly = false, bool evenIfMounted = false)
     {
         var created = false;
         if (!File.Exists(path))
@@ -56,7 +57,7 @@ public sealed class FileBlockDevice : IBlockDevice
 
         var isBlock = !created && IsBlock(path);
         var flags = (readOnly ? Posix.ORdonly : Posix.ORdwr)
-            | (created ? Posix.OCreat | Posix.OExcl : isBlock ? Posix.OExcl : 0);
+            | (created ? Posix.OCreat | Posix.OExcl : isBlock && !evenIfMounted ? Posix.OExcl : 0);
         var file = Posix.Open(path, flags, 0x180, out var errno)
             ?? throw new DeviceRefusedException(errno == Posix.ErrorBusy
                 ? $"{path}: the device is in use: mounted, or held by another program"

@@ -12,8 +12,8 @@ namespace CloudFs.Daemon.Hosting;
 internal sealed class StartRefusedException(string line) : Exception(line);
 
 /// <summary>
-/// The running daemon: engine, HTTP and NBD over it. Start: (1) the device is opened and recovered, (2) HTTP listens,
-/// (3) NBD listens, (4) one line says so. Stop, in the opposite order: (1) NBD and HTTP let nobody in and end what is
+/// The running daemon: engine, NBD and HTTP over it. Start: (1) the device is opened and recovered, (2) NBD listens,
+/// (3) HTTP listens, so that whoever gets an answer there finds NBD served, (4) one line says so. Stop, in the opposite order: (1) NBD and HTTP let nobody in and end what is
 /// under way, (2) the engine makes all durable and closes the device.
 /// </summary>
 internal sealed partial class DaemonProcess : IAsyncDisposable
@@ -26,6 +26,7 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
     private readonly HealthBoard _health = new();
     private readonly EngineHost _host;
     private StorageEngine? _engine;
+    private NbdServer? _nbd;
     private HttpFace? _http;
     private NbdServer? _nbd;
 
@@ -59,14 +60,10 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
     /// <summary>Stops within seconds, whatever the clients do. What they were told is durable is durable.</summary>
     public async ValueTask DisposeAsync()
     {
-        if (_nbd is not null)
-        {
-            await TryAsync("nbd", _nbd.StopAsync(ClientPatience));
-        }
-
+        await Task.WhenAll(
+            TryAsync("nbd", _nbd?.StopAsync(ClientPatience)), TryAsync("http", _http?.StopAsync(ClientPatience)));
         if (_http is not null)
         {
-            await TryAsync("http", _http.StopAsync(ClientPatience));
             await _http.DisposeAsync();
         }
 
@@ -90,48 +87,45 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
         }
 
         cancellation.ThrowIfCancellationRequested();
-        _nbd = NbdFace.Create(_engine, options, log);
-        _http = await ListenAsync(
-            "--http", options.Http.ToString(), HttpFace.StartAsync(options.Http.EndPoint, log, stopping => new HttpServices
-            {
-                Engine = _engine,
-                Facts = _facts,
-                Health = _health,
-                Logger = log.For<HttpFace>(),
-                Stopping = stopping,
-                NbdMetrics = text => NbdFace.Write(_nbd.GetMetrics(), text),
-            }));
-        _facts.Http = _http.EndPoint.ToString();
         try
         {
-            await _nbd.StartAsync(cancellation);
+            await ListenAsync(options, log, cancellation);
         }
         catch (IOException taken)
         {
             throw new StartRefusedException(taken.Message);
         }
 
-        _facts.Nbd = _nbd.Addresses;
         SayReady();
     }
 
-    private static async Task<T> ListenAsync<T>(string option, string address, Task<T> listening)
+    private async Task ListenAsync(DaemonOptions options, DaemonLog log, CancellationToken cancellation)
     {
-        try
+        var nbdOptions = new NbdServerOptions
         {
-            return await listening;
-        }
-        catch (Exception failed) when (failed is IOException or System.Net.Sockets.SocketException)
+            Endpoints = options.Nbd is { } nbd ? [nbd.EndPoint] : [],
+            UnixSocketPath = options.NbdSocket,
+        };
+        _nbd = new NbdServer(_engine!, nbdOptions, log.For<NbdServer>());
+        await _nbd.StartAsync(cancellation);
+        _facts.Nbd = _nbd.Addresses;
+        _http = await HttpFace.StartAsync(options.Http.EndPoint, log, stopping => new HttpServices
         {
-            throw new StartRefusedException($"{option} {address} can't be listened on: {failed.Message}");
-        }
+            Engine = _engine!,
+            Nbd = _nbd,
+            Facts = _facts,
+            Health = _health,
+            Logger = log.For<HttpFace>(),
+            Stopping = stopping,
+        });
+        _facts.Http = _http.EndPoint.ToString();
     }
 
-    private async Task TryAsync(string part, Task stopping)
+    private async Task TryAsync(string part, Task? stopping)
     {
         try
         {
-            await stopping;
+            await (stopping ?? Task.CompletedTask);
         }
         catch (Exception failed)
         {

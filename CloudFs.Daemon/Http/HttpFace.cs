@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 
 namespace CloudFs.Daemon.Http;
@@ -42,9 +43,14 @@ internal sealed class HttpFace : IAsyncDisposable
         {
             await face._application.StartAsync(CancellationToken.None);
         }
-        catch
+        catch (Exception failed)
         {
             await face.DisposeAsync();
+            if (failed is IOException or SocketException)
+            {
+                throw new IOException($"can't listen on {endPoint} for HTTP: {Innermost(failed)}", failed);
+            }
+
             throw;
         }
 
@@ -68,6 +74,8 @@ internal sealed class HttpFace : IAsyncDisposable
         await _application.DisposeAsync();
         _stopping.Dispose();
     }
+
+    private static string Innermost(Exception failed) => failed.GetBaseException().Message;
 
     private static void SetLimits(KestrelServerOptions options)
     {

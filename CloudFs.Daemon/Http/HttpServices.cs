@@ -1,5 +1,6 @@
 using CloudFs.Core.Engine;
 using CloudFs.Daemon.Hosting;
+using CloudFs.Daemon.Nbd;
 
 namespace CloudFs.Daemon.Http;
 
@@ -17,8 +18,7 @@ internal sealed class HttpServices
     /// <summary>Cancelled when the daemon begins to stop: what is under way ends, live streams are broken off.</summary>
     public required CancellationToken Stopping { get; init; }
 
-    /// <summary>Adds the NBD server's lines to <c>/metrics</c>.</summary>
-    public Action<MetricsText> NbdMetrics { get; init; } = static _ => { };
+    public required NbdServer Nbd { get; init; }
 
     public HttpCounters Counters { get; } = new();
 

@@ -19,7 +19,7 @@ internal static class MetricsEndpoint
         AddEngine(text, exchange.Engine.GetCounters());
         AddSpace(text, exchange.Engine.GetSpace());
         AddDisks(text, [.. exchange.Engine.ListDisks().Select(disk => disk.GetStatus())]);
-        services.NbdMetrics(text);
+        NbdMetricsText.Add(text, services.Nbd.GetMetrics());
         AddHttp(text, services);
         AddProcess(text, services.Facts);
         exchange.Response.ContentType = Type;

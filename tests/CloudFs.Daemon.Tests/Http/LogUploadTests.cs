@@ -82,7 +82,7 @@ public sealed class LogUploadTests : IAsyncLifetime
 
         Assert.Equal(head, await _mirror.TextAsync("/heads"));
         await gone.CancelAsync();
-        await Assert.ThrowsAnyAsync<Exception>(() => pipe.WaitAsync(Patience));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => pipe.WaitAsync(Patience));
     }
 
     [Fact]
@@ -190,13 +190,17 @@ public sealed class LogUploadTests : IAsyncLifetime
     /// <summary>Sends on what came in at once, as curl does; the framework's own content keeps the last bytes back.</summary>
     private sealed class Unbuffered(Stream source) : HttpContent
     {
-        protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context)
+        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) =>
+            SerializeToStreamAsync(stream, context, CancellationToken.None);
+
+        protected override async Task SerializeToStreamAsync(
+            Stream stream, TransportContext? context, CancellationToken cancellationToken)
         {
             var buffer = new byte[64 << 10];
-            while (await source.ReadAsync(buffer) is > 0 and var read)
+            while (await source.ReadAsync(buffer, cancellationToken) is > 0 and var read)
             {
-                await stream.WriteAsync(buffer.AsMemory(0, read));
-                await stream.FlushAsync();
+                await stream.WriteAsync(buffer.AsMemory(0, read), cancellationToken);
+                await stream.FlushAsync(cancellationToken);
             }
         }
 
