@@ -28,7 +28,6 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
     private StorageEngine? _engine;
     private NbdServer? _nbd;
     private HttpFace? _http;
-    private NbdServer? _nbd;
 
     private DaemonProcess(DaemonOptions options, DaemonLog log)
     {
