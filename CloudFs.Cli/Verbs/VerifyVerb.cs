@@ -15,14 +15,25 @@ internal static class VerifyVerb
 {
     public static async Task RunAsync(VerifyCommand command, CommandIo io, CancellationToken cancellation)
     {
-        await using var input = Open(command.Path, io);
-        var problems = command.Path == "-" || BeginsLikeAStream(input)
-            ? await VerifyStreamAsync(input, io, cancellation)
-            : await DeviceVerb.VerifyAsync(command.Path, io, cancellation);
+        var problems = await VerifyAsync(command.Path, io, cancellation);
         if (problems > 0)
         {
             throw new CommandException($"{command.Path}: {problems} problem{(problems == 1 ? "" : "s")} found");
         }
+    }
+
+    private static async Task<int> VerifyAsync(string path, CommandIo io, CancellationToken cancellation)
+    {
+        await using (var input = Open(path, io))
+        {
+            if (path == "-" || BeginsLikeAStream(input))
+            {
+                return await VerifyStreamAsync(input, io, cancellation);
+            }
+        }
+
+        // Closed first: an open stream shares a lock on the file, and a device is verified under an exclusive one.
+        return await DeviceVerb.VerifyAsync(path, io, cancellation);
     }
 
     private static Stream Open(string path, CommandIo io)
