@@ -41,7 +41,7 @@ public sealed class StopTests
         }
 
         Assert.True(await TestServer.BecomesAsync(() => server.Server.GetMetrics().Connections == 0));
-        Assert.Equal(0, server.Server.Services.Pool.Rented);
+        Assert.True(await TestServer.BecomesAsync(() => server.Server.Services.Pool.Rented == 0));
         Assert.Equal(DataTests.Pattern(4096, 7), _disk.Peek(0, 4096));
     }
 
