@@ -4,8 +4,8 @@ namespace CloudFs.Daemon.Nbd;
 
 /// <summary>
 /// Every connection there is, and the limits on their number. Handshakes stand in two queues, oldest first: those that
-/// have said nothing yet, which are the first to make room, and those that are talking. A flood of silent connections
-/// therefore pushes out itself, not a client that is about to get in.
+/// have said nothing yet, and those that are talking. Each may fill half of the places, so that a flood of one kind
+/// pushes out its own oldest and not a client of the other kind that is about to get in.
 /// </summary>
 internal sealed class ConnectionTable : IDisposable
 {
@@ -228,7 +228,8 @@ internal sealed class ConnectionTable : IDisposable
 
     private NbdConnection? TakeOldest()
     {
-        var oldest = (_silent.First ?? _talking.First)?.Value;
+        var longer = _talking.Count > Math.Max(_silent.Count, _options.MaxHandshakes / 2) ? _talking : _silent;
+        var oldest = (longer.First ?? _talking.First)?.Value;
         if (oldest is not null)
         {
             Unlink(oldest);

@@ -21,8 +21,8 @@ public sealed record NbdServerOptions
     public int MaxConnections { get; init; } = 1024;
 
     /// <summary>
-    /// Connections that still negotiate. Beyond, the oldest is closed in favour of the newest, those that have not said
-    /// a word first. Lower would let a burst of honest clients push each other out.
+    /// Connections that still negotiate. Beyond, an old one is closed in favour of the newest. Lower would let a burst of
+    /// honest clients push each other out.
     /// </summary>
     public int MaxHandshakes { get; init; } = 256;
 

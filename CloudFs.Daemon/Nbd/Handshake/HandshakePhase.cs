@@ -220,7 +220,8 @@ internal sealed class HandshakePhase(PeerSocket socket, IExportCatalog catalog, 
 
         if (query.WantsName)
         {
-            _replies.AddInfo(option, NbdInfo.Name, target.Name ?? target.Id);
+            // Name and id are equally good names, so the one that was used stands; LIST shows both.
+            _replies.AddInfo(option, NbdInfo.Name, query.Name.Length > 0 ? query.Name : target.Name ?? target.Id);
         }
 
         if (query.WantsDescription)

@@ -82,10 +82,10 @@ internal sealed class PeerSocket : IDisposable
     }
 
     /// <summary>Waits until there is room, or the connection is broken; false when the time is over.</summary>
-    public bool WaitForRoom(TimeSpan limit) => Poll(limit, SelectMode.SelectWrite);
+    public bool WaitForRoom(TimeSpan limit) => Wait(SocketCalls.WaitForRoom, limit);
 
     /// <summary>Waits until bytes are here, or the stream has ended; false when the time is over.</summary>
-    public bool WaitForBytes(TimeSpan limit) => Poll(limit, SelectMode.SelectRead);
+    public bool WaitForBytes(TimeSpan limit) => Wait(SocketCalls.WaitForBytes, limit);
 
     /// <summary>Sends all of the span, waiting; false when the connection is broken.</summary>
     public bool SendAll(ReadOnlySpan<byte> bytes)
@@ -136,15 +136,15 @@ internal sealed class PeerSocket : IDisposable
         }
     }
 
-    private bool Poll(TimeSpan limit, SelectMode mode)
+    private bool Wait(Func<SafeHandle, int, bool> wait, TimeSpan limit)
     {
         try
         {
-            return _socket.Poll(limit, mode);
+            return wait(_socket.SafeHandle, (int)limit.TotalMilliseconds);
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        catch (ObjectDisposedException)
         {
-            // The next call says what is wrong.
+            // The next call says so.
             return true;
         }
     }

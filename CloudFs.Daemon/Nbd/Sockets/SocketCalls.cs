@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace CloudFs.Daemon.Nbd.Sockets;
 
 /// <summary>
-/// The calls that .NET has no equal for: a receive that stays in the kernel, a gathering send that does not wait, and
-/// a look at what kind of file a path names. A socket used through them must never be used asynchronously, because that would put it into
+/// The calls that .NET has no equal for: a receive that stays in the kernel, a gathering send that does not wait, a
+/// wait that ends when the peer is gone, and a look at what kind of file a path names. A socket used through them must never be used asynchronously, because that would put it into
 /// non-blocking mode for good and wake a second thread for each arrival.
 /// </summary>
 internal static unsafe partial class SocketCalls
@@ -51,6 +51,15 @@ internal static unsafe partial class SocketCalls
         }
     }
 
+    /// <summary>
+    /// Waits until the socket can be written to or is broken; false when the time is over. Socket.Poll says false for
+    /// the second, which made a sender turn in circles.
+    /// </summary>
+    public static bool WaitForRoom(SafeHandle socket, int milliseconds) => Wait(socket, 0x4, milliseconds);
+
+    /// <summary>Waits until there is something to receive or the stream has ended; false when the time is over.</summary>
+    public static bool WaitForBytes(SafeHandle socket, int milliseconds) => Wait(socket, 0x1, milliseconds);
+
     /// <summary>True when the path names a socket, whether or not anybody listens on it.</summary>
     public static bool IsSocketFile(string path)
     {
@@ -66,6 +75,29 @@ internal static unsafe partial class SocketCalls
             && (*(ushort*)(status + ModeOffset) & TypeMask) == SocketType;
     }
 
+    private static bool Wait(SafeHandle socket, short events, int milliseconds)
+    {
+        var isHeld = false;
+        try
+        {
+            socket.DangerousAddRef(ref isHeld);
+            var request = new PollRequest { Descriptor = (int)socket.DangerousGetHandle(), Events = events };
+
+            // Interrupted counts as ready: the next call finds out.
+            return poll(&request, 1, milliseconds) != 0;
+        }
+        finally
+        {
+            if (isHeld)
+            {
+                socket.DangerousRelease();
+            }
+        }
+    }
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int poll(PollRequest* requests, nuint count, int milliseconds);
+
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int statx(int directory, string path, int flags, uint mask, byte* status);
 
@@ -74,6 +106,15 @@ internal static unsafe partial class SocketCalls
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial nint sendmsg(SafeHandle socket, MessageHeader* message, int flags);
+
+    /// <summary>struct pollfd.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    private struct PollRequest
+    {
+        public int Descriptor;
+        public short Events;
+        public short Happened;
+    }
 
     /// <summary>struct msghdr of 64-bit Linux.</summary>
     [StructLayout(LayoutKind.Sequential)]
