@@ -55,7 +55,10 @@ internal static class CheckpointCodec
         for (var left = await blob.CountAsync(); left > 0; left--)
         {
             var disk = await ReadDiskAsync(blob, segments);
-            disks.Add(disk.Head.Disk, disk);
+            if (!disks.TryAdd(disk.Head.Disk, disk))
+            {
+                throw new DamagedCheckpointException($"disk {disk.Head.Disk} stands there twice");
+            }
         }
 
         return new LoadedCheckpoint(rollFrom, root.Durable, nextCommit, nextSegment, segments, disks);
@@ -218,7 +221,8 @@ internal static class CheckpointCodec
             BinaryPrimitives.ReadUInt16LittleEndian(source[32..]),
             BinaryPrimitives.ReadUInt64LittleEndian(source[16..]),
             new LogPosition(BinaryPrimitives.ReadUInt64LittleEndian(source[24..])));
-        return extent.Sectors > 0 && extent.Content <= MappedContent.Lost
+        return extent.Sectors > 0 && extent.Sectors <= EntryLayout.MaxSector
+            && extent.Lba <= EntryLayout.MaxSector - extent.Sectors && extent.Content <= MappedContent.Lost
             ? extent
             : throw new DamagedCheckpointException($"an extent of {extent.Sectors} sectors with content {extent.Content}");
     }

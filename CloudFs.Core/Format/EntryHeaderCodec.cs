@@ -138,7 +138,8 @@ public static class EntryHeaderCodec
             : FormatError.None;
     }
 
-    private static FormatError CheckStructure(ReadOnlySpan<byte> header)
+    /// <summary>All checks but that of the id, which is the only one that hashes with SHA-1.</summary>
+    internal static FormatError CheckStructure(ReadOnlySpan<byte> header)
     {
         if (!TryReadLengths(header, out var headerLength, out _, out var error))
         {

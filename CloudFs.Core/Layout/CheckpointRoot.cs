@@ -47,6 +47,10 @@ public static class CheckpointPageLayout
     public const int PagesInSlot = (DeviceGeometry.CheckpointSlotBytes - CheckpointRootLayout.Size) / Size;
 
     public const int PagesInSegment = DeviceGeometry.SegmentBytes / Size;
+
+    /// <summary>Bytes of the longest contents that one root can lead to.</summary>
+    public const long MaxBlobBytes =
+        (PagesInSlot + ((long)CheckpointRootLayout.MaxSpills * PagesInSegment)) * ContentBytes;
 }
 
 /// <summary>
@@ -131,6 +135,11 @@ public sealed record CheckpointRoot(
         ReadOnlySpan<byte> source, Id160 device, int slot, int segmentCount, out CheckpointRoot? root)
     {
         root = null;
+        if (source.Length < CheckpointRootLayout.Size)
+        {
+            return LayoutFault.Absent;
+        }
+
         source = source[..CheckpointRootLayout.Size];
         if (!source[..4].SequenceEqual(MagicBytes))
         {
@@ -159,8 +168,7 @@ public sealed record CheckpointRoot(
 
         var blobLength = BinaryPrimitives.ReadInt64LittleEndian(source[CheckpointRootLayout.BlobLength..]);
         var spillCount = BinaryPrimitives.ReadInt32LittleEndian(source[CheckpointRootLayout.SpillCount..]);
-        if (blobLength < 0 || spillCount is < 0 or > CheckpointRootLayout.MaxSpills
-            || spillCount != SpillCount(blobLength))
+        if (blobLength is < 0 or > CheckpointPageLayout.MaxBlobBytes || spillCount != SpillCount(blobLength))
         {
             return LayoutFault.Inconsistent;
         }
@@ -169,7 +177,7 @@ public sealed record CheckpointRoot(
         for (var i = 0; i < spillCount; i++)
         {
             spills[i] = BinaryPrimitives.ReadInt32LittleEndian(source[(CheckpointRootLayout.Spills + (4 * i))..]);
-            if (spills[i] < 0 || spills[i] >= segmentCount)
+            if (spills[i] < 0 || spills[i] >= segmentCount || spills.AsSpan(0, i).Contains(spills[i]))
             {
                 return LayoutFault.Inconsistent;
             }
@@ -205,6 +213,11 @@ public sealed record CheckpointRoot(
         ReadOnlySpan<byte> page, Id160 device, ulong sequence, int index, out ReadOnlySpan<byte> contents)
     {
         contents = default;
+        if (page.Length != CheckpointPageLayout.Size)
+        {
+            return false;
+        }
+
         var length = BinaryPrimitives.ReadInt32LittleEndian(page[CheckpointPageLayout.Length..]);
         if (!page[..4].SequenceEqual(PageMagic)
             || length is < 0 or > CheckpointPageLayout.ContentBytes

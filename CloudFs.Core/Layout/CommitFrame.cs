@@ -102,6 +102,12 @@ public readonly record struct CommitFrame(
     public static LayoutFault TryReadRecord(
         ReadOnlySpan<byte> source, Id160 device, LogPosition position, out CommitFrame frame)
     {
+        frame = default;
+        if (source.Length < CommitFrameLayout.RecordBytes)
+        {
+            return LayoutFault.Absent;
+        }
+
         source = source[..CommitFrameLayout.RecordBytes];
         var fault = ReadFields(source, RecordMagic, device, out frame);
         if (fault == LayoutFault.None && frame.Position != position)
@@ -111,6 +117,22 @@ public readonly record struct CommitFrame(
 
         return fault;
     }
+
+    /// <summary>
+    /// Looks at a few fields of what may be the trailer at <paramref name="offset"/> in a segment. Where commits are searched
+    /// for, every sector that a client wrote is looked at: none of them may make the reader hash megabytes.
+    /// </summary>
+    /// <param name="source">At least a sector.</param>
+    /// <param name="device">The device's id.</param>
+    /// <param name="use">The segment's use.</param>
+    /// <param name="offset">Where the span begins, bytes from the segment's start.</param>
+    public static bool MayBeTrailer(ReadOnlySpan<byte> source, Id160 device, ulong use, uint offset) =>
+        source[..4].SequenceEqual(TrailerMagic)
+        && BinaryPrimitives.ReadUInt64LittleEndian(source[CommitFrameLayout.Use..]) == use
+        && BinaryPrimitives.ReadUInt32LittleEndian(source[CommitFrameLayout.Offset..])
+            + (ulong)CommitFrameLayout.RecordBytes
+            + BinaryPrimitives.ReadUInt32LittleEndian(source[CommitFrameLayout.ItemsLength..]) == offset
+        && new Id160(source.Slice(CommitFrameLayout.DeviceId, Id160.Size)) == device;
 
     /// <summary>Reads a trailer; the span may be longer than it. The caller judges the position.</summary>
     public static LayoutFault TryReadTrailer(ReadOnlySpan<byte> source, Id160 device, out CommitFrame frame)
@@ -146,11 +168,17 @@ public readonly record struct CommitFrame(
             return LayoutFault.NewerVersion;
         }
 
+        // Each by itself before they become one number: a large offset would count as a later use.
+        var use = BinaryPrimitives.ReadUInt64LittleEndian(source[CommitFrameLayout.Use..]);
+        var offset = BinaryPrimitives.ReadUInt32LittleEndian(source[CommitFrameLayout.Offset..]);
+        if (use is 0 or >= LogPosition.MaxUse || offset >= DeviceGeometry.SegmentBytes)
+        {
+            return LayoutFault.Inconsistent;
+        }
+
         frame = new CommitFrame(
             new Id160(source.Slice(CommitFrameLayout.DeviceId, Id160.Size)),
-            new LogPosition(
-                BinaryPrimitives.ReadUInt64LittleEndian(source[CommitFrameLayout.Use..]) & ((1UL << 40) - 1),
-                BinaryPrimitives.ReadUInt32LittleEndian(source[CommitFrameLayout.Offset..])),
+            new LogPosition(use, offset),
             (CommitContent)source[CommitFrameLayout.Content],
             BinaryPrimitives.ReadInt32LittleEndian(source[CommitFrameLayout.Length..]),
             BinaryPrimitives.ReadInt32LittleEndian(source[CommitFrameLayout.ItemsLength..]),
@@ -169,10 +197,11 @@ public readonly record struct CommitFrame(
 
     private bool IsConsistent =>
         Content is CommitContent.New or CommitContent.Relocated or CommitContent.Mark
-        && ItemsLength >= 0 && ItemsLength % 512 == 0 && ItemCount >= 0
+        && ItemsLength >= 0 && ItemsLength % 512 == 0
+        && ItemCount >= 0 && ItemCount <= ItemsLength / 512 && (ItemCount > 0) == (ItemsLength > 0)
         && TrailerLength >= 512 && TrailerLength % 512 == 0
         && (long)CommitFrameLayout.RecordBytes + ItemsLength + TrailerLength <= Length
-        && Length % 512 == 0
+        && Length % 512 == 0 && Durable <= Position
         && Position.Offset + (long)Length <= DeviceGeometry.SegmentBytes;
 
     private void WriteFields(Span<byte> destination)

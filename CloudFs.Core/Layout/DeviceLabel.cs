@@ -77,6 +77,12 @@ public sealed record DeviceLabel
     public static bool TryRead(ReadOnlySpan<byte> source, int copy, out DeviceLabel? label, out LayoutFault fault)
     {
         label = null;
+        if (source.Length < DeviceLabelLayout.Size)
+        {
+            fault = LayoutFault.Absent;
+            return false;
+        }
+
         source = source[..DeviceLabelLayout.Size];
         if (!source[..8].SequenceEqual(MagicBytes))
         {
@@ -102,7 +108,7 @@ public sealed record DeviceLabel
             return false;
         }
 
-        label = new DeviceLabel
+        var read = new DeviceLabel
         {
             DeviceId = new Id160(source.Slice(DeviceLabelLayout.DeviceId, Id160.Size)),
             HostId = new Id160(source.Slice(DeviceLabelLayout.HostId, Id160.Size)),
@@ -111,13 +117,14 @@ public sealed record DeviceLabel
             CreatedMicros = BinaryPrimitives.ReadUInt64LittleEndian(source[DeviceLabelLayout.CreatedMicros..]),
             Generation = BinaryPrimitives.ReadUInt64LittleEndian(source[DeviceLabelLayout.Generation..]),
         };
-        var sane = label.PhysicalBlock is 512 or 1024 or 2048 or 4096
+        var sane = read.PhysicalBlock is 512 or 1024 or 2048 or 4096
             && BinaryPrimitives.ReadInt32LittleEndian(source[DeviceLabelLayout.SegmentBytes..])
                 == DeviceGeometry.SegmentBytes
             && BinaryPrimitives.ReadUInt64LittleEndian(source[DeviceLabelLayout.SegmentsOffset..])
                 == DeviceGeometry.SegmentsOffset
-            && label.DeviceBytes is >= DeviceGeometry.MinDeviceBytes and <= 1UL << 54;
+            && read.DeviceBytes is >= DeviceGeometry.MinDeviceBytes and <= 1UL << 54;
         fault = sane ? LayoutFault.None : LayoutFault.Inconsistent;
+        label = sane ? read : null;
         return sane;
     }
 }

@@ -89,6 +89,11 @@ public readonly record struct SegmentFooter(
     public static LayoutFault TryRead(ReadOnlySpan<byte> source, Id160 device, out SegmentFooter footer)
     {
         footer = default;
+        if (source.Length < SegmentFooterLayout.Size)
+        {
+            return LayoutFault.Absent;
+        }
+
         source = source[..SegmentFooterLayout.Size];
         if (!source[..4].SequenceEqual(MagicBytes))
         {
@@ -128,6 +133,7 @@ public readonly record struct SegmentFooter(
         places.Length == CopyCount * PlaceBytes && XXH64.DigestOf(places) == PlacesCheck;
 
     private bool IsConsistent =>
-        CommitsEnd >= 0 && CopiesStart >= CommitsEnd && CopiesLength >= 0 && CopyCount >= 0
+        Use is > 0 and < LogPosition.MaxUse
+        && CommitsEnd >= 0 && CommitsEnd % 512 == 0 && CopiesStart >= CommitsEnd && CopiesLength >= 0 && CopyCount >= 0
         && CopiesStart + (long)CopiesLength + ((long)PlaceBytes * CopyCount) <= RecordOffset;
 }

@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using CloudFs.Core.Format;
 using CloudFs.Core.Layout;
 
@@ -35,13 +34,54 @@ public static class LogItem
         return true;
     }
 
-    /// <summary>True when a header or record, exactly, proves itself by its check.</summary>
+    /// <summary>
+    /// True when a header or record, exactly, proves itself by its check, and its counts and lengths fit each other: so what
+    /// they lead to lies within it.
+    /// </summary>
     public static bool Proves(ReadOnlySpan<byte> header) =>
         TryMeasure(header, out var length, out _) && length == header.Length
         && (DeviceRecord.IsAt(header)
             ? DeviceRecord.TryRead(header, out _) == LayoutFault.None
-            : EntryHeaderCodec.ComputeCheck(header)
-                == BinaryPrimitives.ReadUInt64LittleEndian(header[EntryLayout.CheckOffset..]));
+            : EntryHeaderCodec.CheckStructure(header) == FormatError.None);
+
+    /// <summary>
+    /// True when this can be the prefix of an entry, or is a device record: its counts and lengths fit each other, and its
+    /// extents lie on a disk. A prefix has no check of its own; that of its trailer was computed over it.
+    /// </summary>
+    public static bool IsSoundPrefix(ReadOnlySpan<byte> prefix)
+    {
+        if (!TryMeasure(prefix, out var headerLength, out _))
+        {
+            return false;
+        }
+
+        if (DeviceRecord.IsAt(prefix))
+        {
+            return prefix.Length == DeviceRecordLayout.Size;
+        }
+
+        if (prefix.Length < EntryLayout.FixedSize || prefix.Length != PrefixLength(prefix))
+        {
+            return false;
+        }
+
+        var fields = EntryHeaderCodec.ReadFields(prefix, default);
+        var pages = fields.HasJsonBody ? PageCutter.Count(0, (uint)(fields.BodyLength / EntryLayout.SectorSize)) : 0;
+        for (var i = 0; i < fields.ExtentCount; i++)
+        {
+            var extent = EntryHeaderCodec.ReadExtent(prefix, i);
+            if (extent.Sectors == 0 || extent.Lba > EntryLayout.MaxSector - extent.Sectors
+                || extent.Pages > fields.PageCount - pages)
+            {
+                return false;
+            }
+
+            pages += extent.Pages;
+        }
+
+        return pages == fields.PageCount && fields.HasJsonBody == (fields.ExtentCount == 0)
+            && headerLength == EntryLayout.HeaderLength(fields.ExtentCount, fields.PageCount);
+    }
 
     /// <summary>Bytes of an item that a commit's trailer repeats: what names the entry and its extents, without its pages.</summary>
     public static int PrefixLength(ReadOnlySpan<byte> header) => DeviceRecord.IsAt(header)

@@ -118,6 +118,11 @@ public sealed class SegmentCatalog
     public static bool TryRead(in SegmentFooter footer, ReadOnlySpan<byte> copiesAndPlaces, out SegmentCatalog catalog)
     {
         catalog = new SegmentCatalog(footer.Use) { _copies = new byte[Math.Max(footer.CopiesLength, 1)] };
+        if (copiesAndPlaces.Length < footer.CopiesLength + (footer.CopyCount * SegmentFooter.PlaceBytes))
+        {
+            return false;
+        }
+
         var copies = copiesAndPlaces[..footer.CopiesLength];
         var places = copiesAndPlaces.Slice(footer.CopiesLength, footer.CopyCount * SegmentFooter.PlaceBytes);
         if (!footer.ProvesPlaces(places))
@@ -126,14 +131,17 @@ public sealed class SegmentCatalog
         }
 
         var offset = 0;
+        uint end = 0;
         for (var i = 0; i < footer.CopyCount; i++)
         {
             var place = BinaryPrimitives.ReadUInt32LittleEndian(places[(i * SegmentFooter.PlaceBytes)..]);
             var length = BinaryPrimitives.ReadInt32LittleEndian(places[((i * SegmentFooter.PlaceBytes) + 4)..]);
-            if (length <= 0 || length > copies.Length - offset)
+            if (length <= 0 || length > copies.Length - offset || place < end || place > footer.CommitsEnd - length)
             {
                 return false;
             }
+
+            end = place + (uint)length;
 
             var copy = copies.Slice(offset, length);
             if (LogItem.Proves(copy))

@@ -149,9 +149,9 @@ public sealed class SegmentScan
             }
 
             recordBad = true;
-            if (CommitFrame.TryReadTrailer(Bytes[(int)at..(int)limit], _device, out frame) == LayoutFault.None
-                && frame.Position.Use == _use && frame.Position.Offset >= from
-                && frame.Position.Offset + (uint)frame.TrailerOffset == at)
+            if (CommitFrame.MayBeTrailer(Bytes[(int)at..], _device, _use, at)
+                && CommitFrame.TryReadTrailer(Bytes[(int)at..(int)limit], _device, out frame) == LayoutFault.None
+                && frame.Position.Offset >= from)
             {
                 return true;
             }
@@ -315,7 +315,8 @@ public sealed class SegmentScan
         {
             var offset = BinaryPrimitives.ReadInt32LittleEndian(rest.Span);
             var length = BinaryPrimitives.ReadInt32LittleEndian(rest.Span[4..]);
-            if (length < LogItem.MeasureBytes || length > rest.Length - AppendSize.PrefixHeaderBytes)
+            if (length < LogItem.MeasureBytes || length > rest.Length - AppendSize.PrefixHeaderBytes
+                || !LogItem.IsSoundPrefix(rest.Span.Slice(AppendSize.PrefixHeaderBytes, length)))
             {
                 break;
             }

@@ -10,6 +10,9 @@ public readonly record struct LogPosition(ulong Value) : IComparable<LogPosition
     /// <summary>Bits of the offset; 2^24 is the size of a segment.</summary>
     public const int OffsetBits = 24;
 
+    /// <summary>Uses end below this: at a thousand segments a second, in 34 years.</summary>
+    public const ulong MaxUse = (1UL << (64 - OffsetBits)) - 1;
+
     /// <summary>A position from its parts.</summary>
     /// <param name="use">From 1; below 2^40.</param>
     /// <param name="offset">Bytes into the segment. A whole segment's length is allowed: it is the next use's start.</param>
