@@ -90,12 +90,12 @@ public readonly record struct CommitFrame(
         LayoutCheck.Seal(destination, CommitFrameLayout.Check);
     }
 
-    /// <summary>Seals a trailer whose prefixes are in place from <see cref="CommitFrameLayout.Size"/> on.</summary>
+    /// <summary>Seals the head of a trailer; its prefixes, which prove themselves, are in place from <see cref="CommitFrameLayout.Size"/> on.</summary>
     public void SealTrailer(Span<byte> trailer)
     {
         TrailerMagic.CopyTo(trailer);
         WriteFields(trailer);
-        LayoutCheck.Seal(trailer, CommitFrameLayout.Check);
+        LayoutCheck.Seal(trailer[..CommitFrameLayout.Size], CommitFrameLayout.Check);
     }
 
     /// <summary>Reads the record that should lie at <paramref name="position"/>.</summary>
@@ -146,7 +146,7 @@ public readonly record struct CommitFrame(
         var length = BinaryPrimitives.ReadInt32LittleEndian(source[CommitFrameLayout.TrailerLength..]);
         return length < CommitFrameLayout.RecordBytes || length > source.Length || length % 512 != 0
             ? LayoutFault.Damaged
-            : ReadFields(source[..length], TrailerMagic, device, out frame);
+            : ReadFields(source[..CommitFrameLayout.Size], TrailerMagic, device, out frame);
     }
 
     private static LayoutFault ReadFields(

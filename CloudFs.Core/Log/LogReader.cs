@@ -96,9 +96,8 @@ public sealed class LogReader(
                 return null;
             }
 
-            var body = new byte[footer.CopiesLength + (footer.CopyCount * SegmentFooter.PlaceBytes)];
-            status = await ReadRawAsync(new LogPosition(use, (uint)footer.CopiesStart), body);
-            return status == LogRead.Ok && SegmentCatalog.TryRead(footer, body, out var catalog) ? catalog : null;
+            return await SegmentCatalog.LoadAsync(footer, async (place, bytes) =>
+                await ReadRawAsync(new LogPosition(use, place), bytes) == LogRead.Ok);
         }
         finally
         {

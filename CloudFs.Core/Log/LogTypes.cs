@@ -18,8 +18,8 @@ public interface IDurableSink
 /// <param name="Items">How many.</param>
 public readonly record struct AppendSize(int Bytes, int TrailerBytes, int CopyBytes, int Items)
 {
-    /// <summary>Bytes before each prefix in a trailer: the item's place in the commit, and the prefix's length.</summary>
-    public const int PrefixHeaderBytes = 8;
+    /// <summary>Bytes before each prefix in a trailer: the item's place in the commit, the prefix's length, a check of all three.</summary>
+    public const int PrefixHeaderBytes = 16;
 
     /// <summary>The size of one entry.</summary>
     public static AppendSize OfEntry(int headerLength, int bodyLength, int extents) => new(

@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using CloudFs.Core.Layout;
 using CloudFs.Core.Primitives;
 
@@ -91,9 +90,7 @@ internal sealed class OpenCommit(int slot, LogPosition position, ulong sequence,
             var measured = LogItem.TryMeasure(commit[offset..], out var headerLength, out var totalLength);
             Invariant.That(measured, "a commit holds whole items");
             var prefix = commit.Slice(offset, LogItem.PrefixLength(commit.Slice(offset, headerLength)));
-            BinaryPrimitives.WriteInt32LittleEndian(prefixes, offset);
-            BinaryPrimitives.WriteInt32LittleEndian(prefixes[4..], prefix.Length);
-            prefix.CopyTo(prefixes[AppendSize.PrefixHeaderBytes..]);
+            TrailerPrefix.Write(prefixes, offset, prefix);
             prefixes = prefixes[(AppendSize.PrefixHeaderBytes + prefix.Length)..];
             offset += totalLength;
         }

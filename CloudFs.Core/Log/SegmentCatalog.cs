@@ -37,6 +37,9 @@ public sealed class SegmentCatalog
     /// <summary>True when some copies could not be had: what they said may be missing here.</summary>
     public bool IsIncomplete { get; set; }
 
+    /// <summary>Copies of a footer that were damaged, whether or not the original stood in.</summary>
+    public int DamagedCopies { get; private set; }
+
     /// <summary>The copy of item <paramref name="index"/>.</summary>
     public ReadOnlySpan<byte> Copy(int index) => _copies.AsSpan(_items[index].Offset, _items[index].Length);
 
@@ -112,50 +115,47 @@ public sealed class SegmentCatalog
     }
 
     /// <summary>
-    /// Reads the copies of a footer. A copy that does not prove itself is left out and makes the catalog incomplete.
-    /// False when the table of places is damaged, so that no copy can be told from another.
+    /// Reads the copies of a footer. One that does not prove itself is had from its original's place, if that does; else it
+    /// is left out, and the catalog is incomplete. Null when the table of places can't be read.
     /// </summary>
-    public static bool TryRead(in SegmentFooter footer, ReadOnlySpan<byte> copiesAndPlaces, out SegmentCatalog catalog)
+    /// <param name="footer">The footer's record.</param>
+    /// <param name="read">Reads bytes of the segment from an offset; false when they can't be had.</param>
+    public static async ValueTask<SegmentCatalog?> LoadAsync(
+        SegmentFooter footer, Func<uint, Memory<byte>, ValueTask<bool>> read)
     {
-        catalog = new SegmentCatalog(footer.Use) { _copies = new byte[Math.Max(footer.CopiesLength, 1)] };
-        if (copiesAndPlaces.Length < footer.CopiesLength + (footer.CopyCount * SegmentFooter.PlaceBytes))
+        var bytes = new byte[footer.CopiesLength + (footer.CopyCount * SegmentFooter.PlaceBytes)];
+        if (!await read((uint)footer.CopiesStart, bytes) || !footer.ProvesPlaces(bytes.AsSpan(footer.CopiesLength)))
         {
-            return false;
+            return null;
         }
 
-        var copies = copiesAndPlaces[..footer.CopiesLength];
-        var places = copiesAndPlaces.Slice(footer.CopiesLength, footer.CopyCount * SegmentFooter.PlaceBytes);
-        if (!footer.ProvesPlaces(places))
-        {
-            return false;
-        }
-
+        var catalog = new SegmentCatalog(footer.Use, [], new byte[Math.Max(footer.CopiesLength, 1)]);
         var offset = 0;
-        uint end = 0;
         for (var i = 0; i < footer.CopyCount; i++)
         {
-            var place = BinaryPrimitives.ReadUInt32LittleEndian(places[(i * SegmentFooter.PlaceBytes)..]);
-            var length = BinaryPrimitives.ReadInt32LittleEndian(places[((i * SegmentFooter.PlaceBytes) + 4)..]);
-            if (length <= 0 || length > copies.Length - offset || place < end || place > footer.CommitsEnd - length)
+            var entry = bytes.AsMemory(footer.CopiesLength + (i * SegmentFooter.PlaceBytes), SegmentFooter.PlaceBytes);
+            var place = BinaryPrimitives.ReadUInt32LittleEndian(entry.Span);
+            var length = BinaryPrimitives.ReadInt32LittleEndian(entry.Span[4..]);
+            if (length <= 0 || length > footer.CopiesLength - offset || place > (uint)(footer.CommitsEnd - length))
             {
-                return false;
+                return null;
             }
 
-            end = place + (uint)length;
-
-            var copy = copies.Slice(offset, length);
-            if (LogItem.Proves(copy))
-            {
-                catalog.Add(copy, place);
-            }
-            else
-            {
-                catalog.IsIncomplete = true;
-            }
-
+            var copy = bytes.AsMemory(offset, length);
             offset += length;
+            if (!LogItem.Proves(copy.Span))
+            {
+                catalog.DamagedCopies++;
+                if (!await read(place, copy) || !LogItem.Proves(copy.Span))
+                {
+                    catalog.IsIncomplete = true;
+                    continue;
+                }
+            }
+
+            catalog.Add(copy.Span, place);
         }
 
-        return true;
+        return catalog;
     }
 }

@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using CloudFs.Core.Format;
 using CloudFs.Core.Layout;
 using CloudFs.Core.Primitives;
@@ -275,9 +274,8 @@ public sealed class SegmentScan
     {
         var start = frame.Position.Offset;
         var prefixes = ReadPrefixes(frame);
-        DamagedTrailers += prefixes is null ? 1 : 0;
         var offset = CommitFrameLayout.RecordBytes;
-        for (var i = 0; i < frame.ItemCount; i++)
+        while (offset < frame.TrailerOffset)
         {
             var bytes = _segment.Slice((int)start + offset, frame.TrailerOffset - offset);
             if (LogItem.TryMeasure(bytes.Span, out var header, out var total) && total <= bytes.Length
@@ -285,46 +283,32 @@ public sealed class SegmentScan
             {
                 _items.Add(new ScannedItem(ScannedKind.Whole, start + (uint)offset, bytes[..header], false));
             }
-            else if (prefixes is not null && i < prefixes.Count && prefixes[i].Offset == offset
-                && LogItem.TryMeasure(prefixes[i].Prefix.Span, out header, out total) && total <= bytes.Length)
+            else if (prefixes.TryGetValue(offset, out var prefix)
+                && LogItem.TryMeasure(prefix.Span, out header, out total) && total <= bytes.Length)
             {
-                _items.Add(Rebuild(start + (uint)offset, prefixes[i].Prefix, bytes.Span[..total], header));
+                _items.Add(Rebuild(start + (uint)offset, prefix, bytes.Span[..total], header));
             }
             else
             {
-                _holes.Add(new ScannedHole(start + (uint)offset, start + (uint)frame.TrailerOffset, _items.Count));
-                return;
+                // Neither the item nor its copy: the scan goes on with the next item that the trailer knows.
+                var next = prefixes.Keys.FirstOrDefault(place => place > offset, frame.TrailerOffset);
+                next = Math.Min(next, frame.TrailerOffset);
+                _holes.Add(new ScannedHole(start + (uint)offset, start + (uint)next, _items.Count));
+                total = next - offset;
             }
 
             offset += total;
         }
     }
 
-    private List<(int Offset, ReadOnlyMemory<byte> Prefix)>? ReadPrefixes(in CommitFrame frame)
+    /// <summary>The trailer's copies by the places of their items. They prove themselves, so its head may be damaged.</summary>
+    private SortedDictionary<int, ReadOnlyMemory<byte>> ReadPrefixes(in CommitFrame frame)
     {
         var trailer = _segment.Slice((int)frame.Position.Offset + frame.TrailerOffset, frame.TrailerLength);
-        if (CommitFrame.TryReadTrailer(trailer.Span, _device, out var copy) != LayoutFault.None
-            || copy.Position != frame.Position)
-        {
-            return null;
-        }
-
-        var prefixes = new List<(int, ReadOnlyMemory<byte>)>(frame.ItemCount);
-        var rest = trailer[CommitFrameLayout.Size..];
-        for (var i = 0; i < frame.ItemCount && rest.Length >= AppendSize.PrefixHeaderBytes; i++)
-        {
-            var offset = BinaryPrimitives.ReadInt32LittleEndian(rest.Span);
-            var length = BinaryPrimitives.ReadInt32LittleEndian(rest.Span[4..]);
-            if (length < LogItem.MeasureBytes || length > rest.Length - AppendSize.PrefixHeaderBytes
-                || !LogItem.IsSoundPrefix(rest.Span.Slice(AppendSize.PrefixHeaderBytes, length)))
-            {
-                break;
-            }
-
-            prefixes.Add((offset, rest.Slice(AppendSize.PrefixHeaderBytes, length)));
-            rest = rest[(AppendSize.PrefixHeaderBytes + length)..];
-        }
-
+        var headHolds = CommitFrame.TryReadTrailer(trailer.Span, _device, out var copy) == LayoutFault.None
+            && copy.Position == frame.Position;
+        var prefixes = TrailerPrefix.ReadAll(trailer[CommitFrameLayout.Size..], frame.ItemCount);
+        DamagedTrailers += headHolds && prefixes.Count == frame.ItemCount ? 0 : 1;
         return prefixes;
     }
 

@@ -42,21 +42,20 @@ public sealed class SegmentWalker(IBlockDevice device, SegmentTable segments, Id
             : null;
     }
 
-    /// <summary>The catalog of a sealed segment by its footer; null when any of it is missing.</summary>
-    public async ValueTask<SegmentCatalog?> ReadCatalogAsync(int segment, SegmentFooter footer)
-    {
-        var body = new byte[footer.CopiesLength + (footer.CopyCount * SegmentFooter.PlaceBytes)];
-        try
+    /// <summary>The catalog of a sealed segment by its footer; null when its table of places is damaged.</summary>
+    public ValueTask<SegmentCatalog?> ReadCatalogAsync(int segment, SegmentFooter footer) =>
+        SegmentCatalog.LoadAsync(footer, async (place, bytes) =>
         {
-            await device.ReadAsync(DeviceGeometry.SegmentOffset(segment) + (ulong)footer.CopiesStart, body);
-        }
-        catch (DeviceException)
-        {
-            return null;
-        }
-
-        return SegmentCatalog.TryRead(footer, body, out var catalog) && !catalog.IsIncomplete ? catalog : null;
-    }
+            try
+            {
+                await device.ReadAsync(DeviceGeometry.SegmentOffset(segment) + place, bytes);
+                return true;
+            }
+            catch (DeviceException)
+            {
+                return false;
+            }
+        });
 
     /// <summary>The catalog of a segment from its commits, for when its footer is damaged; null when it was reclaimed.</summary>
     public async ValueTask<SegmentCatalog?> RebuildCatalogAsync(ulong use)

@@ -100,7 +100,7 @@ public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Act
         TellStructure(scan, where);
         if (footer is { } sealedBy)
         {
-            VerifyCopies(sealedBy, bytes, scan, where);
+            await VerifyCopiesAsync(sealedBy, bytes, scan, where);
         }
 
         foreach (var item in scan.Items)
@@ -127,18 +127,23 @@ public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Act
         }
     }
 
-    private void VerifyCopies(in SegmentFooter footer, ReadOnlyMemory<byte> bytes, SegmentScan scan, string where)
+    private async ValueTask VerifyCopiesAsync(
+        SegmentFooter footer, ReadOnlyMemory<byte> bytes, SegmentScan scan, string where)
     {
-        var length = footer.CopiesLength + (footer.CopyCount * SegmentFooter.PlaceBytes);
-        if (!SegmentCatalog.TryRead(footer, bytes.Span.Slice(footer.CopiesStart, length), out var catalog))
+        var catalog = await SegmentCatalog.LoadAsync(footer, (place, into) =>
+        {
+            bytes.Slice((int)place, into.Length).CopyTo(into);
+            return ValueTask.FromResult(true);
+        });
+        if (catalog is null)
         {
             Problem($"{where}: the table of its footer is damaged");
             return;
         }
 
-        if (catalog.IsIncomplete)
+        if (catalog.DamagedCopies > 0)
         {
-            Problem($"{where}: some second copies of headers in its footer are damaged");
+            Problem($"{where}: {catalog.DamagedCopies} second copies of headers in its footer are damaged");
         }
 
         foreach (var item in scan.Items)

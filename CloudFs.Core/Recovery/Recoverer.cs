@@ -134,8 +134,15 @@ public sealed class Recoverer(
         {
             _segments.Seal(use);
             _nextCommit = Math.Max(_nextCommit, sealedBy.LastSequence + 1);
-            if (await _walker.ReadCatalogAsync(segment, sealedBy) is { } catalog)
+            if (await _walker.ReadCatalogAsync(segment, sealedBy) is { IsIncomplete: false } catalog)
             {
+                if (catalog.DamagedCopies > 0)
+                {
+                    report.AddDamage(
+                        "damaged-copy",
+                        $"{catalog.DamagedCopies} second copies of headers in segment {segment} (use {use}) are damaged; the originals are whole");
+                }
+
                 await ApplyCatalogAsync(catalog, segment, from);
                 return (null, sealedBy.NextSegment);
             }

@@ -27,9 +27,16 @@ public sealed class FlippedLayoutBitTests
     public void Every_flipped_bit_of_a_trailer_is_refused()
     {
         var frame = GoldenLayout.Segment().Frames[0];
+        var golden = GoldenLayout.Read("commit").AsSpan(frame.TrailerOffset, frame.TrailerLength).ToArray();
+        var used = CommitFrameLayout.Size + Prefixes(golden).Values.Sum(prefix => prefix.Length + AppendSize.PrefixHeaderBytes);
         AssertRefused(
-            GoldenLayout.Read("commit").AsSpan(frame.TrailerOffset, frame.TrailerLength).ToArray(),
-            bytes => CommitFrame.TryReadTrailer(bytes, LayoutSamples.Device, out _) == LayoutFault.None);
+            golden,
+            bytes => CommitFrame.TryReadTrailer(bytes, LayoutSamples.Device, out _) == LayoutFault.None
+                && Prefixes(bytes).Count == frame.ItemCount,
+            bit => bit / 8 < used);
+
+        SortedDictionary<int, ReadOnlyMemory<byte>> Prefixes(byte[] trailer) =>
+            TrailerPrefix.ReadAll(trailer.AsMemory(CommitFrameLayout.Size), frame.ItemCount);
     }
 
     [Fact]
@@ -58,7 +65,7 @@ public sealed class FlippedLayoutBitTests
         var read = footer.CopiesLength + (footer.CopyCount * SegmentFooter.PlaceBytes);
         AssertRefused(golden, bytes =>
             SegmentFooter.TryRead(bytes.AsSpan(^SegmentFooterLayout.Size), LayoutSamples.Device, out var found) == LayoutFault.None
-            && SegmentCatalog.TryRead(found, bytes, out var catalog) && !catalog.IsIncomplete,
+            && Catalogs.TryRead(found, bytes, out var catalog) && !catalog.IsIncomplete,
             bit => bit / 8 < read || bit / 8 >= golden.Length - SegmentFooterLayout.Size);
     }
 

@@ -65,7 +65,7 @@ internal static class GoldenLayout
     public static SegmentCatalog ReadFooter(byte[] bytes, out SegmentFooter footer)
     {
         var fault = SegmentFooter.TryRead(bytes.AsSpan(^SegmentFooterLayout.Size), LayoutSamples.Device, out footer);
-        return fault == LayoutFault.None && SegmentCatalog.TryRead(footer, bytes, out var catalog)
+        return fault == LayoutFault.None && Catalogs.TryRead(footer, bytes, out var catalog)
             ? catalog
             : throw new InvalidOperationException($"the footer can't be read: {fault}");
     }

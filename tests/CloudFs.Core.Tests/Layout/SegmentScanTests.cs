@@ -241,16 +241,18 @@ public sealed class SegmentScanTests
     }
 
     [Fact]
-    public void Where_header_and_trailer_rotted_the_rest_of_the_commit_is_a_hole()
+    public void Where_a_header_and_its_prefix_rotted_that_item_alone_is_a_hole()
     {
+        var prefix = Second.TrailerOffset + CommitFrameLayout.Size + AppendSize.PrefixHeaderBytes;
         _segment.Of(Second).Span[512 + 30] ^= 1;
-        _segment.Of(Second).Span[Second.TrailerOffset + 40] ^= 1;
+        _segment.Of(Second).Span[prefix + 30] ^= 1;
 
         var scan = _segment.Scan();
 
-        var place = Second.Position.Offset;
-        Assert.Equal([new ScannedHole(place + 512, place + (uint)Second.TrailerOffset, 2)], scan.Holes);
-        Assert.Equal(_segment.Headers.Count - 2, scan.Items.Count);
+        var hole = Assert.Single(scan.Holes);
+        Assert.Equal((Second.Position.Offset + 512, 2), (hole.Start, hole.ItemsBefore));
+        Assert.True(hole.End < Second.Position.Offset + (uint)Second.TrailerOffset);
+        Assert.Equal(_segment.Headers.Count - 1, scan.Items.Count);
         AssertTrue(scan);
     }
 

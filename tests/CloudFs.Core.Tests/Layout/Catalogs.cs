@@ -1,0 +1,29 @@
+using CloudFs.Core.Layout;
+using CloudFs.Core.Log;
+using Xunit;
+
+namespace CloudFs.Core.Tests.Layout;
+
+/// <summary>Reads a footer's copies from their bytes alone, with no originals to stand in.</summary>
+internal static class Catalogs
+{
+    public static bool TryRead(in SegmentFooter footer, ReadOnlySpan<byte> copiesAndPlaces, out SegmentCatalog catalog)
+    {
+        var bytes = copiesAndPlaces.ToArray();
+        var start = (uint)footer.CopiesStart;
+        var loading = SegmentCatalog.LoadAsync(footer, (place, into) =>
+        {
+            if (place != start)
+            {
+                return ValueTask.FromResult(false);
+            }
+
+            bytes.AsSpan(0, into.Length).CopyTo(into.Span);
+            return ValueTask.FromResult(true);
+        }).AsTask();
+        Assert.True(loading.IsCompletedSuccessfully, "nothing here waits");
+        var loaded = loading.GetAwaiter().GetResult();
+        catalog = loaded ?? new SegmentCatalog(footer.Use);
+        return loaded is not null;
+    }
+}
