@@ -63,8 +63,7 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
     /// <exception cref="CheckpointSpaceException">No segment for its pages; the older checkpoints stand.</exception>
     /// <exception cref="DeviceException">The device failed: nothing more may be written to it.</exception>
     public async ValueTask WriteAsync(
-        SegmentTable segments, LogPosition rollFrom, LogPosition durable, ulong nextCommit, ulong timeMicros,
-        IReadOnlyList<DiskSnapshot> disks)
+        SegmentTable segments, LogCut cut, LogPosition durable, ulong timeMicros, IReadOnlyList<DiskSnapshot> disks)
     {
         var sequence = Newest + 1;
         var slot = OldestSlot();
@@ -78,7 +77,7 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
         var blob = new BlobWriter(device, segments, deviceId, slot, sequence);
         try
         {
-            await CheckpointCodec.WriteAsync(blob, rollFrom, nextCommit, segments.Next, segments.Snapshot(), disks);
+            await CheckpointCodec.WriteAsync(blob, cut.RollFrom, cut.NextCommit, cut.NextSegment, cut.Segments, disks);
             await blob.CompleteAsync();
         }
         catch (CheckpointSpaceException)
@@ -88,7 +87,7 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
         }
 
         await device.FlushAsync();
-        var root = new CheckpointRoot(deviceId, slot, sequence, rollFrom, durable, blob.Length, timeMicros, blob.Spills);
+        var root = new CheckpointRoot(deviceId, slot, sequence, cut.RollFrom, durable, blob.Length, timeMicros, blob.Spills);
         var bytes = new byte[CheckpointRootLayout.Size];
         root.Write(bytes);
         await device.WriteAsync(DeviceGeometry.CheckpointSlotOffset(slot), bytes);

@@ -11,7 +11,8 @@ namespace CloudFs.Core.Log;
 /// <para>
 /// Crash order: (1) items are whole in a slot, then published; (2) the commit closes: trailer, record; (3) it is written;
 /// (4) its slot is free; (5) a flush makes it durable; (6) sinks learn so, waiters end, in order. When a segment is full
-/// its footer is written and flushed before the first commit of the next: so a tear can only be in the newest segment.
+/// its commits are flushed before its footer is written, so that a footer proves what lies before it; and the footer is
+/// flushed before the first commit of the next: so a tear can only be in the newest segment.
 /// A write or flush that failed poisons the log: all who wait fail, and nothing is appended any more.
 /// </para>
 /// </summary>
@@ -322,7 +323,7 @@ public sealed class LogWriter
         open.Close(_deviceId, Durable, _segments.Next, _physicalBlock, content);
         _end = open.Position.Plus(open.Length);
         _dataEnd = content == CommitContent.Mark ? _dataEnd : _end;
-        _jobs.Enqueue(new LogJob(open, null, -1, 0));
+        _jobs.Enqueue(new LogJob(open, null, -1, 0, 0));
         _open = null;
         _wake.Set();
     }
@@ -333,7 +334,8 @@ public sealed class LogWriter
         {
             _sealing.Add(full);
             _jobs.Enqueue(new LogJob(
-                null, full, nextSegment >= 0 ? nextSegment : _segments.Next, (int)(_end.Value - new LogPosition(full.Use, 0).Value)));
+                null, full, nextSegment >= 0 ? nextSegment : _segments.Next,
+                (int)(_end.Value - new LogPosition(full.Use, 0).Value), _nextSequence - 1));
             _catalog = null;
             _end = _dataEnd = new LogPosition(full.Use + 1, 0);
         }
@@ -485,7 +487,12 @@ public sealed class LogWriter
             _footer = GC.AllocateUninitializedArray<byte>(length);
         }
 
-        catalog.WriteFooter(_footer.AsSpan(0, length), _deviceId, job.CommitsEnd, job.NextSegment, 0);
+        if (_writtenEnd > Durable)
+        {
+            await FlushWrittenAsync();
+        }
+
+        catalog.WriteFooter(_footer.AsSpan(0, length), _deviceId, job.CommitsEnd, job.NextSegment, job.LastSequence);
         var located = _segments.TryLocate(catalog.Use, out var segment);
         Invariant.That(located, "the open segment is not reclaimed");
         await _device.WriteAsync(
@@ -534,7 +541,8 @@ public sealed class LogWriter
         Upkeep?.Invoke();
     }
 
-    private readonly record struct LogJob(OpenCommit? Commit, SegmentCatalog? Seal, int NextSegment, int CommitsEnd);
+    private readonly record struct LogJob(
+        OpenCommit? Commit, SegmentCatalog? Seal, int NextSegment, int CommitsEnd, ulong LastSequence);
 }
 
 /// <summary>What the log has written, since it was opened. Written by the loop, read by anybody.</summary>

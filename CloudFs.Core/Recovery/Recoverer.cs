@@ -44,6 +44,9 @@ public sealed class Recoverer(
             ? LogEnd.Empty
             : await ReadFromAsync(known, from, durable, written, loaded);
         _roll.Finish();
+
+        // A process that died may have left things in the kernel's hands alone: from here on they count as durable.
+        await device.FlushAsync();
         return new Recovered(_segments, _disks, end with { NextSequence = _nextCommit }, report);
     }
 
@@ -140,29 +143,84 @@ public sealed class Recoverer(
                 return (null, sealedBy.NextSegment);
             }
 
-            report.AddDamage("damaged-footer", $"the footer of segment {segment} (use {use}) is damaged: its commits are read instead");
+            var torn = Start(use + 1) > durable && Start(use + 1) > written && !await HasFollowerAsync(use, known, sealedBy.NextSegment);
+            Tell(torn, "footer", $"the footer of segment {segment} (use {use}) is not whole: its commits are read instead");
         }
 
         var bytes = await _walker.ReadSegmentAsync(segment);
         var commitsEnd = footer?.CommitsEnd ?? -1;
         var scan = SegmentScan.Scan(bytes, label.DeviceId, use, durable, written, commitsEnd);
-        if (footer is null && await HasFollowerAsync(scan, use, known))
+        if (footer is null && await HasFollowerAsync(use, known, scan.NextSegment))
         {
             report.AddDamage("damaged-footer", $"the footer of segment {segment} (use {use}) is missing: its commits are read instead");
-            var sealedEnd = new LogPosition(use + 1, 0);
-            scan = SegmentScan.Scan(bytes, label.DeviceId, use, sealedEnd, sealedEnd, (int)scan.Frames.Max(frame => frame.End.Offset));
+            commitsEnd = await FindCommitsEndAsync(scan, use, known);
+            scan = SegmentScan.Scan(bytes, label.DeviceId, use, Start(use + 1), Start(use + 1), commitsEnd);
             _segments.Seal(use);
-            footer = default(SegmentFooter);
         }
 
         await ApplyScanAsync(scan, bytes, segment, use, from);
         _nextCommit = Math.Max(_nextCommit, scan.LastSequence + 1);
-        return footer is null ? (await EndAtAsync(scan, segment, use), -1) : (null, scan.NextSegment);
+        return commitsEnd < 0 ? (await EndAtAsync(scan, segment, use), -1) : (null, footer?.NextSegment ?? scan.NextSegment);
     }
 
-    private async Task<bool> HasFollowerAsync(SegmentScan scan, ulong use, SortedDictionary<ulong, int> known) =>
-        scan.Frames.Count > 0
-        && (known.Keys.Any(key => key > use) || await TryDiscoverAsync(known, use + 1, scan.NextSegment, onlyHint: true));
+    private static LogPosition Start(ulong use) => new(use, 0);
+
+    private void Tell(bool isCrash, string what, string message)
+    {
+        if (isCrash)
+        {
+            report.Add($"torn-{what}", message);
+        }
+        else
+        {
+            report.AddDamage($"damaged-{what}", message);
+        }
+    }
+
+    /// <summary>
+    /// True when the log goes on in a later segment, by that segment's own bytes: a checkpoint also knows of segments in
+    /// which nothing was written before the crash.
+    /// </summary>
+    private async Task<bool> HasFollowerAsync(ulong use, SortedDictionary<ulong, int> known, int hint)
+    {
+        foreach (var (later, segment) in known.Where(pair => pair.Key > use))
+        {
+            if (await HoldsAsync(segment, later))
+            {
+                return true;
+            }
+        }
+
+        return await TryDiscoverAsync(known, use + 1, hint);
+    }
+
+    /// <summary>
+    /// Where the commits of a segment end whose footer is missing: behind the last that was found, if the next segment's
+    /// first continues its sequence; else some may be missing, anywhere up to the segment's end.
+    /// </summary>
+    private async Task<int> FindCommitsEndAsync(SegmentScan scan, ulong use, SortedDictionary<ulong, int> known)
+    {
+        var record = new byte[CommitFrameLayout.RecordBytes];
+        if (scan.Frames.Count > 0 && known.TryGetValue(use + 1, out var next))
+        {
+            try
+            {
+                await device.ReadAsync(DeviceGeometry.SegmentOffset(next), record);
+            }
+            catch (DeviceException)
+            {
+                return DeviceGeometry.SegmentBytes;
+            }
+
+            if (CommitFrame.TryReadRecord(record, label.DeviceId, Start(use + 1), out var first) == LayoutFault.None
+                && first.Sequence == scan.LastSequence + 1)
+            {
+                return (int)(scan.Frames[^1].Position.Offset + (uint)scan.Frames[^1].Length);
+            }
+        }
+
+        return DeviceGeometry.SegmentBytes;
+    }
 
     private async Task ApplyCatalogAsync(SegmentCatalog catalog, int segment, LogPosition from)
     {
@@ -262,7 +320,7 @@ public sealed class Recoverer(
     }
 
     /// <summary>Looks for the segment that holds a use: where it was said to be, then everywhere.</summary>
-    private async Task<bool> TryDiscoverAsync(SortedDictionary<ulong, int> known, ulong use, int hint, bool onlyHint = false)
+    private async Task<bool> TryDiscoverAsync(SortedDictionary<ulong, int> known, ulong use, int hint)
     {
         if (hint >= 0 && hint < label.SegmentCount && await HoldsAsync(hint, use))
         {
@@ -270,7 +328,7 @@ public sealed class Recoverer(
             return true;
         }
 
-        if (onlyHint || hint >= 0)
+        if (hint >= 0)
         {
             return false;
         }
