@@ -6,8 +6,9 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Core.Checkpoints;
 
 /// <summary>
-/// The two checkpoint slots. A checkpoint is written into the slot of the older one: pages, flush, root, flush; so at every
-/// moment one of them is whole. Used by one caller at a time.
+/// The two checkpoint slots. A checkpoint is written into the slot of the older one: the old root becomes zeroes, then pages,
+/// flush, root, flush; so at every moment one of them is whole, and a root that a crash cut short shows zeroes where its
+/// check belongs, which rot does not. Used by one caller at a time.
 /// </summary>
 public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
 {
@@ -74,6 +75,8 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
             segments.ReleaseCheckpoint(spill);
         }
 
+        var bytes = new byte[CheckpointRootLayout.Size];
+        await device.WriteAsync(DeviceGeometry.CheckpointSlotOffset(slot), bytes);
         var blob = new BlobWriter(device, segments, deviceId, slot, sequence);
         try
         {
@@ -88,7 +91,6 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
 
         await device.FlushAsync();
         var root = new CheckpointRoot(deviceId, slot, sequence, cut.RollFrom, durable, blob.Length, timeMicros, blob.Spills);
-        var bytes = new byte[CheckpointRootLayout.Size];
         root.Write(bytes);
         await device.WriteAsync(DeviceGeometry.CheckpointSlotOffset(slot), bytes);
         await device.FlushAsync();
@@ -124,7 +126,8 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
         }
 
         var fault = CheckpointRoot.TryRead(bytes, deviceId, slot, segmentCount, out var root);
-        if (fault is not (LayoutFault.None or LayoutFault.Absent or LayoutFault.OtherDevice))
+        var isUnfinished = bytes.AsSpan(CheckpointRootLayout.Check, sizeof(ulong)).IndexOfAnyExcept((byte)0) < 0;
+        if (fault is not (LayoutFault.None or LayoutFault.Absent or LayoutFault.OtherDevice) && !isUnfinished)
         {
             tellDamage($"the root of checkpoint slot {slot} is damaged ({fault})");
         }

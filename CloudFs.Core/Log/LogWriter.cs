@@ -196,7 +196,8 @@ public sealed class LogWriter
     {
         lock (Gate)
         {
-            Invariant.That(_open is null && _jobs.Count == 0, "the buffer changes at rest");
+            // A mark may be under way: it stays in the buffer in which it was made.
+            Invariant.That(_open is null && Durable >= _dataEnd, "the buffer changes when all is durable");
             for (var slot = 0; slot < buffer.Slots; slot++)
             {
                 buffer.Free(slot);
@@ -275,7 +276,7 @@ public sealed class LogWriter
             return AppendRoom.Wait;
         }
 
-        var commit = new OpenCommit(slot, _end, _nextSequence, _buffer.Slot(slot));
+        var commit = new OpenCommit(_buffer, slot, _end, _nextSequence);
         if (_catalog is null || !Fits(commit, size))
         {
             var use = _catalog is null ? _end.Use : _end.Use + 1;
@@ -289,7 +290,7 @@ public sealed class LogWriter
             EnqueueSeal(segment);
             _catalog = new SegmentCatalog(use);
             _end = new LogPosition(use, 0);
-            commit = new OpenCommit(slot, _end, _nextSequence, _buffer.Slot(slot));
+            commit = new OpenCommit(_buffer, slot, _end, _nextSequence);
             Upkeep?.Invoke();
         }
 
@@ -426,7 +427,7 @@ public sealed class LogWriter
             return;
         }
 
-        var mark = new OpenCommit(slot, _end, _nextSequence, _buffer.Slot(slot));
+        var mark = new OpenCommit(_buffer, slot, _end, _nextSequence);
         if (Fits(mark, none))
         {
             _nextSequence++;
@@ -468,7 +469,7 @@ public sealed class LogWriter
         Counters.AddCommit(commit.Length);
         _writtenEnd = commit.Position.Plus(commit.Length);
         _buffer.Written = _writtenEnd;
-        _buffer.Free(commit.Slot);
+        commit.Buffer.Free(commit.Slot);
         _claimed = commit.Claim;
         if (!commit.IsEmpty)
         {

@@ -160,7 +160,44 @@ public sealed class Recoverer(
 
         await ApplyScanAsync(scan, bytes, segment, use, from);
         _nextCommit = Math.Max(_nextCommit, scan.LastSequence + 1);
-        return commitsEnd < 0 ? (await EndAtAsync(scan, segment, use), -1) : (null, footer?.NextSegment ?? scan.NextSegment);
+        if (commitsEnd < 0)
+        {
+            return (await EndAtAsync(scan, segment, use), -1);
+        }
+
+        var next = footer?.NextSegment ?? scan.NextSegment;
+        await MendFooterAsync(scan, segment, use, commitsEnd, next);
+        return (null, next);
+    }
+
+    /// <summary>The headers of a sealed segment are to exist twice: where all of them were found, the copies are written again.</summary>
+    private async Task MendFooterAsync(SegmentScan scan, int segment, ulong use, int commitsEnd, int next)
+    {
+        var catalog = CatalogOf(scan, use);
+        var length = catalog.FooterBytes(0, 0, label.PhysicalBlock);
+        if (scan.Holes.Count > 0 || catalog.Count < scan.Items.Count || commitsEnd + length > DeviceGeometry.SegmentBytes)
+        {
+            return;
+        }
+
+        var footer = new byte[length];
+        catalog.WriteFooter(footer, label.DeviceId, commitsEnd, next, scan.LastSequence);
+        await device.WriteAsync(DeviceGeometry.SegmentOffset(segment) + (ulong)(DeviceGeometry.SegmentBytes - length), footer);
+        report.Add("mended-footer", $"the footer of segment {segment} (use {use}) was written again");
+    }
+
+    private static SegmentCatalog CatalogOf(SegmentScan scan, ulong use)
+    {
+        var catalog = new SegmentCatalog(use);
+        foreach (var item in scan.Items)
+        {
+            if (item.Kind == ScannedKind.Whole)
+            {
+                catalog.Add(item.Header.Span, item.Place);
+            }
+        }
+
+        return catalog;
     }
 
     private static LogPosition Start(ulong use) => new(use, 0);
@@ -200,18 +237,9 @@ public sealed class Recoverer(
     /// </summary>
     private async Task<int> FindCommitsEndAsync(SegmentScan scan, ulong use, SortedDictionary<ulong, int> known)
     {
-        var record = new byte[CommitFrameLayout.RecordBytes];
         if (scan.Frames.Count > 0 && known.TryGetValue(use + 1, out var next))
         {
-            try
-            {
-                await device.ReadAsync(DeviceGeometry.SegmentOffset(next), record);
-            }
-            catch (DeviceException)
-            {
-                return DeviceGeometry.SegmentBytes;
-            }
-
+            var record = await ReadOrZeroesAsync(DeviceGeometry.SegmentOffset(next), CommitFrameLayout.RecordBytes);
             if (CommitFrame.TryReadRecord(record, label.DeviceId, Start(use + 1), out var first) == LayoutFault.None
                 && first.Sequence == scan.LastSequence + 1)
             {
@@ -307,16 +335,7 @@ public sealed class Recoverer(
             await device.FlushAsync();
         }
 
-        var catalog = new SegmentCatalog(use);
-        foreach (var item in scan.Items)
-        {
-            if (item.Kind == ScannedKind.Whole)
-            {
-                catalog.Add(item.Header.Span, item.Place);
-            }
-        }
-
-        return new LogEnd(segment, new LogPosition(use, scan.End), catalog, 1, scan.NextSegment);
+        return new LogEnd(segment, new LogPosition(use, scan.End), CatalogOf(scan, use), 1, scan.NextSegment);
     }
 
     /// <summary>Looks for the segment that holds a use: where it was said to be, then everywhere.</summary>
@@ -348,8 +367,31 @@ public sealed class Recoverer(
             return true;
         }
 
+        // Mostly the beginning tells: this use's commit, another use's, or nothing. Else all of it must be looked through.
+        var record = await ReadOrZeroesAsync(DeviceGeometry.SegmentOffset(segment), CommitFrameLayout.RecordBytes);
+        var fault = CommitFrame.TryReadRecord(record, label.DeviceId, Start(use), out _);
+        if (fault is LayoutFault.None or LayoutFault.OtherPlace || record.AsSpan().IndexOfAnyExcept((byte)0) < 0)
+        {
+            return fault == LayoutFault.None;
+        }
+
         var bytes = await _walker.ReadSegmentAsync(segment);
         return SegmentScan.Scan(bytes, label.DeviceId, use, LogPosition.None, LogPosition.None, -1) is { Frames.Count: > 0 } or { IsTorn: true };
+    }
+
+    private async Task<byte[]> ReadOrZeroesAsync(ulong offset, int length)
+    {
+        var bytes = new byte[length];
+        try
+        {
+            await device.ReadAsync(offset, bytes);
+        }
+        catch (DeviceException)
+        {
+            Array.Clear(bytes);
+        }
+
+        return bytes;
     }
 
     /// <summary>Every segment whose first commit or footer tells a use from <paramref name="fromUse"/> on.</summary>
