@@ -8,7 +8,7 @@ namespace CloudFs.Core.Checkpoints;
 /// <summary>
 /// The two checkpoint slots. A checkpoint is written into the slot of the older one: the old root becomes zeroes, then pages,
 /// flush, root, flush; so at every moment one of them is whole, and a root that a crash cut short shows zeroes where its
-/// check belongs, which rot does not. Used by one caller at a time.
+/// beginning or its check belongs, which rot does not. Used by one caller at a time.
 /// </summary>
 public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
 {
@@ -126,7 +126,8 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
         }
 
         var fault = CheckpointRoot.TryRead(bytes, deviceId, slot, segmentCount, out var root);
-        var isUnfinished = bytes.AsSpan(CheckpointRootLayout.Check, sizeof(ulong)).IndexOfAnyExcept((byte)0) < 0;
+        var isUnfinished = bytes.AsSpan(CheckpointRootLayout.Check, sizeof(ulong)).IndexOfAnyExcept((byte)0) < 0
+            || bytes.AsSpan(0, CheckpointRootLayout.Spills).IndexOfAnyExcept((byte)0) < 0;
         if (fault is not (LayoutFault.None or LayoutFault.Absent or LayoutFault.OtherDevice) && !isUnfinished)
         {
             tellDamage($"the root of checkpoint slot {slot} is damaged ({fault})");
