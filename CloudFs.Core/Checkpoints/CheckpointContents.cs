@@ -28,6 +28,14 @@ public sealed record DiskSnapshot(
         state.Map.Snapshot());
 }
 
+/// <summary>The log at the moment from which a checkpoint lets recovery read it.</summary>
+/// <param name="RollFrom">Recovery reads the log from here on.</param>
+/// <param name="NextCommit">The sequence of the next commit.</param>
+/// <param name="NextSegment">The segment chosen to follow the open one; -1 for none.</param>
+/// <param name="Segments">The segments in use.</param>
+public sealed record LogCut(
+    LogPosition RollFrom, ulong NextCommit, int NextSegment, IReadOnlyList<SegmentUse> Segments);
+
 /// <summary>What a checkpoint holds, read back.</summary>
 /// <param name="RollFrom">Recovery reads the log from here on.</param>
 /// <param name="Durable">The log was durable up to here.</param>

@@ -6,8 +6,9 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Core.Checkpoints;
 
 /// <summary>
-/// The two checkpoint slots. A checkpoint is written into the slot of the older one: pages, flush, root, flush; so at every
-/// moment one of them is whole. Used by one caller at a time.
+/// The two checkpoint slots. A checkpoint is written into the slot of the older one: the old root becomes zeroes, then pages,
+/// flush, root, flush; so at every moment one of them is whole, and a root that a crash cut short shows zeroes where its
+/// beginning or its check belongs, which rot does not. Used by one caller at a time.
 /// </summary>
 public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
 {
@@ -88,8 +89,7 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
     /// <exception cref="CheckpointSpaceException">No segment for its pages; the older checkpoints stand.</exception>
     /// <exception cref="DeviceException">The device failed: nothing more may be written to it.</exception>
     public async ValueTask WriteAsync(
-        SegmentTable segments, LogPosition rollFrom, LogPosition durable, ulong nextCommit, ulong timeMicros,
-        IReadOnlyList<DiskSnapshot> disks)
+        SegmentTable segments, LogCut cut, LogPosition durable, ulong timeMicros, IReadOnlyList<DiskSnapshot> disks)
     {
         var sequence = Newest + 1;
         var slot = OldestSlot();
@@ -100,10 +100,12 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
             segments.ReleaseCheckpoint(spill);
         }
 
+        var bytes = new byte[CheckpointRootLayout.Size];
+        await device.WriteAsync(DeviceGeometry.CheckpointSlotOffset(slot), bytes);
         var blob = new BlobWriter(device, segments, deviceId, slot, sequence);
         try
         {
-            await CheckpointCodec.WriteAsync(blob, rollFrom, nextCommit, segments.Next, segments.Snapshot(), disks);
+            await CheckpointCodec.WriteAsync(blob, cut.RollFrom, cut.NextCommit, cut.NextSegment, cut.Segments, disks);
             await blob.CompleteAsync();
         }
         catch (CheckpointSpaceException)
@@ -113,8 +115,7 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
         }
 
         await device.FlushAsync();
-        var root = new CheckpointRoot(deviceId, slot, sequence, rollFrom, durable, blob.Length, timeMicros, blob.Spills);
-        var bytes = new byte[CheckpointRootLayout.Size];
+        var root = new CheckpointRoot(deviceId, slot, sequence, cut.RollFrom, durable, blob.Length, timeMicros, blob.Spills);
         root.Write(bytes);
         await device.WriteAsync(DeviceGeometry.CheckpointSlotOffset(slot), bytes);
         await device.FlushAsync();
@@ -150,7 +151,9 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
         }
 
         var fault = CheckpointRoot.TryRead(bytes, deviceId, slot, segmentCount, out var root);
-        if (fault is not (LayoutFault.None or LayoutFault.Absent or LayoutFault.OtherDevice))
+        var isUnfinished = bytes.AsSpan(CheckpointRootLayout.Check, sizeof(ulong)).IndexOfAnyExcept((byte)0) < 0
+            || bytes.AsSpan(0, CheckpointRootLayout.Spills).IndexOfAnyExcept((byte)0) < 0;
+        if (fault is not (LayoutFault.None or LayoutFault.Absent or LayoutFault.OtherDevice) && !isUnfinished)
         {
             tellDamage($"the root of checkpoint slot {slot} is damaged ({fault})");
         }

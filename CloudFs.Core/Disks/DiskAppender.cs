@@ -100,10 +100,12 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Damag
 
     /// <summary>
     /// Appends an entry that was sealed elsewhere or before, byte for byte, if it still extends the head that it was judged
-    /// by; with <paramref name="secret"/>, the record of a view's secret goes before it.
+    /// by; with <paramref name="secret"/>, the record of a view's secret goes before it. A replay may use the reserve: what
+    /// it brings was acknowledged.
     /// </summary>
     public AppendOutcome TryAppendRaw(
-        ReadOnlySpan<byte> entry, in EntryHeader fields, EntryBodyParsed? body, Id160 expected, DeviceRecord? secret = null)
+        ReadOnlySpan<byte> entry, in EntryHeader fields, EntryBodyParsed? body, Id160 expected, DeviceRecord? secret = null,
+        bool isReplay = false)
     {
         lock (gate)
         {
@@ -117,7 +119,7 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Damag
                 var size = AppendSize.OfEntry(fields.HeaderLength, fields.BodyLength, fields.ExtentCount)
                     + (secret is null ? default : AppendSize.OfRecord);
                 var recordLength = secret is null ? 0 : DeviceRecordLayout.Size;
-                var urgent = fields.PageCount == 0 || fields.HasJsonBody;
+                var urgent = isReplay || fields.PageCount == 0 || fields.HasJsonBody;
                 var room = services.Log.TryReserve(size, urgent, out var destination, out var position);
                 if (room != AppendRoom.Ok)
                 {

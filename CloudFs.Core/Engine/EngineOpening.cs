@@ -1,5 +1,6 @@
 using CloudFs.Core.Chain;
 using CloudFs.Core.Checkpoints;
+using CloudFs.Core.Devices;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Format;
 using CloudFs.Core.Layout;
@@ -49,7 +50,7 @@ internal static class EngineOpening
         var items = matches ? BufferReplay.Collect(found, recovered.End, report) : [];
 
         // Until all of it is durable again, what was found stays where it is: a second death must find it too.
-        var buffer = items.Count > 0 ? WriteBuffer.InMemory() : found;
+        var buffer = items.Count > 0 ? WriteBuffer.InMemory(found.Slots) : found;
         var services = Compose(settings, runtime, label, recovered, buffer);
         foreach (var (id, state) in recovered.Disks)
         {
@@ -63,19 +64,20 @@ internal static class EngineOpening
         var asNamed = await housekeeper.PrepareFirstAsync(recovered.End.NextSegment);
         var logLoop = runtime.Spawn(services.Log.RunAsync);
         engine.Start(logLoop, Task.CompletedTask);
-        if (items.Count > 0)
-        {
-            await ReplayAsync(items, services, report);
-        }
-
-        services.Log.ChangeBuffer(found);
         if (!asNamed || report.Decisions.Any(decision => decision.IsDamage))
         {
             // The log's end must name the segment that follows; and a damaged checkpoint is best replaced at once.
             await housekeeper.CheckpointAsync();
         }
 
+        // What is replayed may fill segments, and somebody must prepare the next.
         engine.Start(logLoop, runtime.Spawn(housekeeper.RunAsync));
+        if (items.Count > 0)
+        {
+            await ReplayAsync(items, services, report);
+        }
+
+        services.Log.ChangeBuffer(found);
         Tell(runtime, report);
         return engine;
     }
@@ -139,7 +141,7 @@ internal static class EngineOpening
             var target = disk ?? new Disk(services, new DiskState(services.Segments));
             var own = body?.View is { } view && secret?.View == view.View ? secret : null;
             var outcome = await target.AppendWhenRoomAsync(
-                () => target.Appender.TryAppendRaw(item.Span, fields, body, head.Id, own), CancellationToken.None);
+                () => target.Appender.TryAppendRaw(item.Span, fields, body, head.Id, own, isReplay: true), CancellationToken.None);
             if (outcome.Status != IoStatus.Ok)
             {
                 report.AddDamage("buffer-lost", $"disk {fields.Disk}: LSN {fields.Lsn} could not be appended again: {outcome.Status}");
@@ -149,7 +151,12 @@ internal static class EngineOpening
             report.EntriesReplayed++;
         }
 
-        await services.Log.FlushAsync();
+        if (await services.Log.FlushAsync() != IoStatus.Ok)
+        {
+            // The buffer keeps them: the next start will try again.
+            throw new DeviceException("what a process that died had acknowledged could not be written", services.Log.Failure);
+        }
+
         report.Add("replayed", $"{report.EntriesReplayed} entries that a process which died had acknowledged were appended again");
     }
 

@@ -114,8 +114,9 @@ internal sealed class Housekeeper(
 
     private async Task<bool> WriteCheckpointAsync()
     {
-        var rollFrom = services.Log.Cut();
-        var (_, nextCommit) = services.Log.Tail();
+        // What the log takes while this is written is not in it: the segments are those at the cut, and after the flush all
+        // of them but the last are sealed.
+        var cut = CutLog();
         var snapshots = services.Disks.All().Select(disk => disk.Locked(DiskSnapshot.Of)).ToList();
         if (await services.Log.FlushAsync() != IoStatus.Ok)
         {
@@ -125,7 +126,7 @@ internal sealed class Housekeeper(
         try
         {
             await checkpoints.WriteAsync(
-                services.Segments, rollFrom, services.Log.Durable, nextCommit, services.Clock.NowMicros, snapshots);
+                services.Segments, cut, services.Log.Durable, services.Clock.NowMicros, snapshots);
         }
         catch (CheckpointSpaceException)
         {
@@ -134,10 +135,25 @@ internal sealed class Housekeeper(
         }
 
         Trouble = null;
-        _checkpointed = rollFrom;
+        _checkpointed = cut.RollFrom;
         Interlocked.Increment(ref _written);
         services.Segments.Reserve = SegmentTable.ReserveSegments + checkpoints.SpillsOfNewest;
         return true;
+    }
+
+    private LogCut CutLog()
+    {
+        lock (services.Log.Gate)
+        {
+            var rollFrom = services.Log.Cut();
+            var segments = services.Segments.Snapshot();
+            for (var i = 0; i < segments.Count; i++)
+            {
+                segments[i] = segments[i].Use < rollFrom.Use ? segments[i] with { State = SegmentState.Sealed } : segments[i];
+            }
+
+            return new LogCut(rollFrom, services.Log.Tail().NextSequence, services.Segments.Next, segments);
+        }
     }
 
     /// <summary>One pass. True when something could not be done and should be tried again soon.</summary>

@@ -43,7 +43,8 @@ public sealed class HeaderCursor(LogWriter writer, LogReader reader, SegmentWalk
                 return answer;
             }
 
-            _catalog = await reader.LoadCatalogAsync(use) ?? await walker.RebuildCatalogAsync(use);
+            var copies = await reader.LoadCatalogAsync(use);
+            _catalog = copies is { IsIncomplete: false } ? copies : await walker.RebuildCatalogAsync(use) ?? copies;
             if (_catalog is null)
             {
                 return false;

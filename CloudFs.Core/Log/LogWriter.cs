@@ -11,7 +11,8 @@ namespace CloudFs.Core.Log;
 /// <para>
 /// Crash order: (1) items are whole in a slot, then published; (2) the commit closes: trailer, record; (3) it is written;
 /// (4) its slot is free; (5) a flush makes it durable; (6) sinks learn so, waiters end, in order. When a segment is full
-/// its footer is written and flushed before the first commit of the next: so a tear can only be in the newest segment.
+/// its commits are flushed before its footer is written, so that a footer proves what lies before it; and the footer is
+/// flushed before the first commit of the next: so a tear can only be in the newest segment.
 /// A write or flush that failed poisons the log: all who wait fail, and nothing is appended any more.
 /// </para>
 /// </summary>
@@ -196,7 +197,8 @@ public sealed class LogWriter
     {
         lock (Gate)
         {
-            Invariant.That(_open is null && _jobs.Count == 0, "the buffer changes at rest");
+            // A mark may be under way: it stays in the buffer in which it was made.
+            Invariant.That(_open is null && Durable >= _dataEnd, "the buffer changes when all is durable");
             for (var slot = 0; slot < buffer.Slots; slot++)
             {
                 buffer.Free(slot);
@@ -276,7 +278,7 @@ public sealed class LogWriter
             return AppendRoom.Wait;
         }
 
-        var commit = new OpenCommit(slot, _end, _nextSequence, _buffer.Slot(slot));
+        var commit = new OpenCommit(_buffer, slot, _end, _nextSequence);
         if (_catalog is null || !Fits(commit, size))
         {
             var use = _catalog is null ? _end.Use : _end.Use + 1;
@@ -291,7 +293,7 @@ public sealed class LogWriter
             _catalog = _spare?.ReuseFor(use) ?? new SegmentCatalog(use);
             _spare = null;
             _end = new LogPosition(use, 0);
-            commit = new OpenCommit(slot, _end, _nextSequence, _buffer.Slot(slot));
+            commit = new OpenCommit(_buffer, slot, _end, _nextSequence);
             Upkeep?.Invoke();
         }
 
@@ -325,7 +327,7 @@ public sealed class LogWriter
         open.Close(_deviceId, Durable, _segments.Next, _physicalBlock, content);
         _end = open.Position.Plus(open.Length);
         _dataEnd = content == CommitContent.Mark ? _dataEnd : _end;
-        _jobs.Enqueue(new LogJob(open, null, -1, 0));
+        _jobs.Enqueue(new LogJob(open, null, -1, 0, 0));
         _open = null;
         _wake.Set();
     }
@@ -336,7 +338,8 @@ public sealed class LogWriter
         {
             _sealing.Add(full);
             _jobs.Enqueue(new LogJob(
-                null, full, nextSegment >= 0 ? nextSegment : _segments.Next, (int)(_end.Value - new LogPosition(full.Use, 0).Value)));
+                null, full, nextSegment >= 0 ? nextSegment : _segments.Next,
+                (int)(_end.Value - new LogPosition(full.Use, 0).Value), _nextSequence - 1));
             _catalog = null;
             _end = _dataEnd = new LogPosition(full.Use + 1, 0);
         }
@@ -427,7 +430,7 @@ public sealed class LogWriter
             return;
         }
 
-        var mark = new OpenCommit(slot, _end, _nextSequence, _buffer.Slot(slot));
+        var mark = new OpenCommit(_buffer, slot, _end, _nextSequence);
         if (Fits(mark, none))
         {
             _nextSequence++;
@@ -469,7 +472,7 @@ public sealed class LogWriter
         Counters.AddCommit(commit.Length);
         _writtenEnd = commit.Position.Plus(commit.Length);
         _buffer.Written = _writtenEnd;
-        _buffer.Free(commit.Slot);
+        commit.Buffer.Free(commit.Slot);
         _claimed = commit.Claim;
         if (!commit.IsEmpty)
         {
@@ -488,7 +491,12 @@ public sealed class LogWriter
             _footer = GC.AllocateUninitializedArray<byte>(length);
         }
 
-        catalog.WriteFooter(_footer.AsSpan(0, length), _deviceId, job.CommitsEnd, job.NextSegment, 0);
+        if (_writtenEnd > Durable)
+        {
+            await FlushWrittenAsync();
+        }
+
+        catalog.WriteFooter(_footer.AsSpan(0, length), _deviceId, job.CommitsEnd, job.NextSegment, job.LastSequence);
         var located = _segments.TryLocate(catalog.Use, out var segment);
         Invariant.That(located, "the open segment is not reclaimed");
         await _device.WriteAsync(
@@ -538,7 +546,8 @@ public sealed class LogWriter
         Upkeep?.Invoke();
     }
 
-    private readonly record struct LogJob(OpenCommit? Commit, SegmentCatalog? Seal, int NextSegment, int CommitsEnd);
+    private readonly record struct LogJob(
+        OpenCommit? Commit, SegmentCatalog? Seal, int NextSegment, int CommitsEnd, ulong LastSequence);
 }
 
 /// <summary>What the log has written, since it was opened. Written by the loop, read by anybody.</summary>

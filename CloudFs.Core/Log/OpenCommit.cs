@@ -7,11 +7,15 @@ namespace CloudFs.Core.Log;
 /// A commit while it fills in a slot of the write buffer: room for the record, then items; the trailer and the record are
 /// made when it closes. Guarded by the log's gate.
 /// </summary>
-internal sealed class OpenCommit(int slot, LogPosition position, ulong sequence, Memory<byte> memory)
+internal sealed class OpenCommit(WriteBuffer buffer, int slot, LogPosition position, ulong sequence)
 {
+    private readonly Memory<byte> _memory = buffer.Slot(slot);
     private readonly List<(IDurableSink Sink, ulong Lsn, Id160 Id)> _sealed = [];
     private int _items;
     private int _trailerBytes = CommitFrameLayout.Size;
+
+    /// <summary>The buffer that the slot is of.</summary>
+    public WriteBuffer Buffer { get; } = buffer;
 
     public int Slot { get; } = slot;
 
@@ -31,7 +35,7 @@ internal sealed class OpenCommit(int slot, LogPosition position, ulong sequence,
     public LogPosition Claim { get; private set; }
 
     /// <summary>What the device is to be given, once closed.</summary>
-    public ReadOnlyMemory<byte> Bytes => memory[..Length];
+    public ReadOnlyMemory<byte> Bytes => _memory[..Length];
 
     /// <summary>The newest entry of each disk in it.</summary>
     public IReadOnlyList<(IDurableSink Sink, ulong Lsn, Id160 Id)> Sealed => _sealed;
@@ -41,7 +45,7 @@ internal sealed class OpenCommit(int slot, LogPosition position, ulong sequence,
         Filled + more.Bytes + DeviceGeometry.AlignUp(_trailerBytes + more.TrailerBytes, 512), physicalBlock);
 
     /// <summary>The room behind what is there.</summary>
-    public Span<byte> Room(int bytes) => memory.Span.Slice(Filled, bytes);
+    public Span<byte> Room(int bytes) => _memory.Span.Slice(Filled, bytes);
 
     /// <summary>Takes in items that now stand in the room.</summary>
     public void Take(in AppendSize size)
@@ -72,7 +76,7 @@ internal sealed class OpenCommit(int slot, LogPosition position, ulong sequence,
         var trailerLength = DeviceGeometry.AlignUp(_trailerBytes, 512);
         Claim = durable;
         Length = DeviceGeometry.AlignUp(Filled + trailerLength, physicalBlock);
-        var bytes = memory.Span[..Length];
+        var bytes = _memory.Span[..Length];
         bytes[Filled..].Clear();
         var trailer = bytes.Slice(Filled, trailerLength);
         WritePrefixes(bytes[..Filled], trailer[CommitFrameLayout.Size..]);

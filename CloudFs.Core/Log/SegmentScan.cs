@@ -224,13 +224,27 @@ public sealed class SegmentScan
         End = position;
         StaleEnd = _frames[^1].Position.Offset + (uint)_frames[^1].Length;
         IsTorn = true;
+
+        // What was cut is no damage: a crash left it so.
+        foreach (var stale in _frames.Skip(firstStale))
+        {
+            _recordBad.Remove(stale.Position.Offset);
+        }
+
         _frames.RemoveRange(firstStale, _frames.Count - firstStale);
     }
 
-    /// <summary>True when every item of a commit is there, to the last page.</summary>
+    /// <summary>True when every item of a commit is there, to the last page, and its record and trailer are.</summary>
     private bool IsWhole(in CommitFrame frame)
     {
         var commit = Bytes.Slice((int)frame.Position.Offset, frame.Length);
+        if (_recordBad.Contains(frame.Position.Offset)
+            || CommitFrame.TryReadTrailer(commit[frame.TrailerOffset..], _device, out var trailer) != LayoutFault.None
+            || trailer.Position != frame.Position)
+        {
+            return false;
+        }
+
         var items = 0;
         var offset = CommitFrameLayout.RecordBytes;
         while (offset < frame.TrailerOffset)

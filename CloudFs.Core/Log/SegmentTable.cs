@@ -184,12 +184,12 @@ public sealed class SegmentTable : ILiveness
         }
     }
 
-    /// <summary>The open segment got its footer: from now on it may be found dead.</summary>
+    /// <summary>The open segment got its footer: from now on it may be found dead. One that is sealed stays so.</summary>
     public void Seal(ulong use)
     {
         lock (_lock)
         {
-            if (_byUse.TryGetValue(use, out var segment))
+            if (_byUse.TryGetValue(use, out var segment) && _segments[segment].State == SegmentState.Open)
             {
                 ref var sealing = ref _segments[segment];
                 sealing.State = SegmentState.Sealed;

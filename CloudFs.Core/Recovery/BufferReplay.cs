@@ -16,7 +16,7 @@ public static class BufferReplay
     public static IReadOnlyList<ReadOnlyMemory<byte>> Collect(WriteBuffer buffer, LogEnd end, RecoveryReport report)
     {
         var slots = Enumerable.Range(0, buffer.Slots)
-            .Where(slot => buffer.SequenceOf(slot) != 0 && buffer.PositionOf(slot) >= end.Position)
+            .Where(slot => buffer.SequenceOf(slot) != 0)
             .OrderBy(buffer.SequenceOf)
             .ToList();
         if (slots.Count == 0)
@@ -24,9 +24,11 @@ public static class BufferReplay
             return [];
         }
 
+        // What begins before the log's end was appended already, whole or in part (a replay that died makes other commits of
+        // it): the chain tells which entries are held.
         var first = buffer.PositionOf(slots[0]);
         var nextUse = new LogPosition(end.Position.Use + 1, 0);
-        if (buffer.Written > end.Position || (first != end.Position && !(end.Segment >= 0 && first == nextUse)))
+        if (buffer.Written > end.Position || (first > end.Position && !(end.Segment >= 0 && first == nextUse)))
         {
             report.Add(
                 "buffer-mismatch",

@@ -44,6 +44,9 @@ public sealed class Recoverer(
             ? LogEnd.Empty
             : await ReadFromAsync(known, from, durable, written, loaded);
         _roll.Finish();
+
+        // A process that died may have left things in the kernel's hands alone: from here on they count as durable.
+        await device.FlushAsync();
         return new Recovered(_segments, _disks, end with { NextSequence = _nextCommit }, report);
     }
 
@@ -147,29 +150,112 @@ public sealed class Recoverer(
                 return (null, sealedBy.NextSegment);
             }
 
-            report.AddDamage("damaged-footer", $"the footer of segment {segment} (use {use}) is damaged: its commits are read instead");
+            var torn = Start(use + 1) > durable && Start(use + 1) > written && !await HasFollowerAsync(use, known, sealedBy.NextSegment);
+            Tell(torn, "footer", $"the footer of segment {segment} (use {use}) is not whole: its commits are read instead");
         }
 
         var bytes = await _walker.ReadSegmentAsync(segment);
         var commitsEnd = footer?.CommitsEnd ?? -1;
         var scan = SegmentScan.Scan(bytes, label.DeviceId, use, durable, written, commitsEnd);
-        if (footer is null && await HasFollowerAsync(scan, use, known))
+        if (footer is null && await HasFollowerAsync(use, known, scan.NextSegment))
         {
             report.AddDamage("damaged-footer", $"the footer of segment {segment} (use {use}) is missing: its commits are read instead");
-            var sealedEnd = new LogPosition(use + 1, 0);
-            scan = SegmentScan.Scan(bytes, label.DeviceId, use, sealedEnd, sealedEnd, (int)scan.Frames.Max(frame => frame.End.Offset));
+            commitsEnd = await FindCommitsEndAsync(scan, use, known);
+            scan = SegmentScan.Scan(bytes, label.DeviceId, use, Start(use + 1), Start(use + 1), commitsEnd);
             _segments.Seal(use);
-            footer = default(SegmentFooter);
         }
 
         await ApplyScanAsync(scan, bytes, segment, use, from);
         _nextCommit = Math.Max(_nextCommit, scan.LastSequence + 1);
-        return footer is null ? (await EndAtAsync(scan, segment, use), -1) : (null, scan.NextSegment);
+        if (commitsEnd < 0)
+        {
+            return (await EndAtAsync(scan, segment, use), -1);
+        }
+
+        var next = footer?.NextSegment ?? scan.NextSegment;
+        await MendFooterAsync(scan, segment, use, commitsEnd, next);
+        return (null, next);
     }
 
-    private async Task<bool> HasFollowerAsync(SegmentScan scan, ulong use, SortedDictionary<ulong, int> known) =>
-        scan.Frames.Count > 0
-        && (known.Keys.Any(key => key > use) || await TryDiscoverAsync(known, use + 1, scan.NextSegment, onlyHint: true));
+    /// <summary>The headers of a sealed segment are to exist twice: where all of them were found, the copies are written again.</summary>
+    private async Task MendFooterAsync(SegmentScan scan, int segment, ulong use, int commitsEnd, int next)
+    {
+        var catalog = CatalogOf(scan, use);
+        var length = catalog.FooterBytes(0, 0, label.PhysicalBlock);
+        if (scan.Holes.Count > 0 || catalog.Count < scan.Items.Count || commitsEnd + length > DeviceGeometry.SegmentBytes)
+        {
+            return;
+        }
+
+        var footer = new byte[length];
+        catalog.WriteFooter(footer, label.DeviceId, commitsEnd, next, scan.LastSequence);
+        await device.WriteAsync(DeviceGeometry.SegmentOffset(segment) + (ulong)(DeviceGeometry.SegmentBytes - length), footer);
+        report.Add("mended-footer", $"the footer of segment {segment} (use {use}) was written again");
+    }
+
+    private static SegmentCatalog CatalogOf(SegmentScan scan, ulong use)
+    {
+        var catalog = new SegmentCatalog(use);
+        foreach (var item in scan.Items)
+        {
+            if (item.Kind == ScannedKind.Whole)
+            {
+                catalog.Add(item.Header.Span, item.Place);
+            }
+        }
+
+        return catalog;
+    }
+
+    private static LogPosition Start(ulong use) => new(use, 0);
+
+    private void Tell(bool isCrash, string what, string message)
+    {
+        if (isCrash)
+        {
+            report.Add($"torn-{what}", message);
+        }
+        else
+        {
+            report.AddDamage($"damaged-{what}", message);
+        }
+    }
+
+    /// <summary>
+    /// True when the log goes on in a later segment, by that segment's own bytes: a checkpoint also knows of segments in
+    /// which nothing was written before the crash.
+    /// </summary>
+    private async Task<bool> HasFollowerAsync(ulong use, SortedDictionary<ulong, int> known, int hint)
+    {
+        foreach (var (later, segment) in known.Where(pair => pair.Key > use))
+        {
+            if (await HoldsAsync(segment, later))
+            {
+                return true;
+            }
+        }
+
+        return await TryDiscoverAsync(known, use + 1, hint);
+    }
+
+    /// <summary>
+    /// Where the commits of a segment end whose footer is missing: behind the last that was found, if the next segment's
+    /// first continues its sequence; else some may be missing, anywhere up to the segment's end.
+    /// </summary>
+    private async Task<int> FindCommitsEndAsync(SegmentScan scan, ulong use, SortedDictionary<ulong, int> known)
+    {
+        if (scan.Frames.Count > 0 && known.TryGetValue(use + 1, out var next))
+        {
+            var record = await ReadOrZeroesAsync(DeviceGeometry.SegmentOffset(next), CommitFrameLayout.RecordBytes);
+            if (CommitFrame.TryReadRecord(record, label.DeviceId, Start(use + 1), out var first) == LayoutFault.None
+                && first.Sequence == scan.LastSequence + 1)
+            {
+                return (int)(scan.Frames[^1].Position.Offset + (uint)scan.Frames[^1].Length);
+            }
+        }
+
+        return DeviceGeometry.SegmentBytes;
+    }
 
     private async Task ApplyCatalogAsync(SegmentCatalog catalog, int segment, LogPosition from)
     {
@@ -256,20 +342,11 @@ public sealed class Recoverer(
             await device.FlushAsync();
         }
 
-        var catalog = new SegmentCatalog(use);
-        foreach (var item in scan.Items)
-        {
-            if (item.Kind == ScannedKind.Whole)
-            {
-                catalog.Add(item.Header.Span, item.Place);
-            }
-        }
-
-        return new LogEnd(segment, new LogPosition(use, scan.End), catalog, 1, scan.NextSegment);
+        return new LogEnd(segment, new LogPosition(use, scan.End), CatalogOf(scan, use), 1, scan.NextSegment);
     }
 
     /// <summary>Looks for the segment that holds a use: where it was said to be, then everywhere.</summary>
-    private async Task<bool> TryDiscoverAsync(SortedDictionary<ulong, int> known, ulong use, int hint, bool onlyHint = false)
+    private async Task<bool> TryDiscoverAsync(SortedDictionary<ulong, int> known, ulong use, int hint)
     {
         if (hint >= 0 && hint < label.SegmentCount && await HoldsAsync(hint, use))
         {
@@ -277,7 +354,7 @@ public sealed class Recoverer(
             return true;
         }
 
-        if (onlyHint || hint >= 0)
+        if (hint >= 0)
         {
             return false;
         }
@@ -297,8 +374,31 @@ public sealed class Recoverer(
             return true;
         }
 
+        // Mostly the beginning tells: this use's commit, another use's, or nothing. Else all of it must be looked through.
+        var record = await ReadOrZeroesAsync(DeviceGeometry.SegmentOffset(segment), CommitFrameLayout.RecordBytes);
+        var fault = CommitFrame.TryReadRecord(record, label.DeviceId, Start(use), out _);
+        if (fault is LayoutFault.None or LayoutFault.OtherPlace || record.AsSpan().IndexOfAnyExcept((byte)0) < 0)
+        {
+            return fault == LayoutFault.None;
+        }
+
         var bytes = await _walker.ReadSegmentAsync(segment);
         return SegmentScan.Scan(bytes, label.DeviceId, use, LogPosition.None, LogPosition.None, -1) is { Frames.Count: > 0 } or { IsTorn: true };
+    }
+
+    private async Task<byte[]> ReadOrZeroesAsync(ulong offset, int length)
+    {
+        var bytes = new byte[length];
+        try
+        {
+            await device.ReadAsync(offset, bytes);
+        }
+        catch (DeviceException)
+        {
+            Array.Clear(bytes);
+        }
+
+        return bytes;
     }
 
     /// <summary>Every segment whose first commit or footer tells a use from <paramref name="fromUse"/> on.</summary>

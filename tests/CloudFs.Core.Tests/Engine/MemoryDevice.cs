@@ -3,32 +3,35 @@ using CloudFs.Core.Devices;
 namespace CloudFs.Core.Tests.Engine;
 
 /// <summary>
-/// A device in memory that knows what is durable: writes are volatile until a flush, and <see cref="PowerCut"/> gives the
-/// device as it would be found, with a random part of what was not flushed kept, lost or torn at block boundaries.
+/// A device in memory that knows what is durable. Writes are volatile until a flush. <see cref="Kill"/> gives the device as
+/// the next process would find it: with what the kernel was given, durable or not. <see cref="PowerCut"/> gives it as the
+/// next boot would: each block of what was not flushed is kept or lost. It can stop dead at the n-th write or flush, as a
+/// process does that dies there; what it was asked from then on never ends.
 /// </summary>
 internal sealed class MemoryDevice : IBlockDevice
 {
-    private const int ChunkBytes = 1 << 16;
-
     private readonly Lock _lock = new();
-    private readonly Dictionary<ulong, byte[]> _chunks = [];
-    private readonly List<(ulong Offset, byte[] Bytes)> _unflushed = [];
-    private readonly Dictionary<ulong, byte[]> _durable;
+    private readonly SparseBytes _visible;
+    private readonly SparseBytes _durable;
+    private readonly List<(ulong Offset, byte[] Bytes)> _unflushed;
+    private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private long _stopAt = long.MaxValue;
+    private Random? _tear;
 
     public MemoryDevice(ulong length, int physicalBlock = 4096)
-        : this(length, physicalBlock, [])
+        : this(length, physicalBlock, new SparseBytes(), new SparseBytes(), [])
     {
     }
 
-    private MemoryDevice(ulong length, int physicalBlock, Dictionary<ulong, byte[]> contents)
+    private MemoryDevice(
+        ulong length, int physicalBlock, SparseBytes visible, SparseBytes durable,
+        List<(ulong Offset, byte[] Bytes)> unflushed)
     {
         Length = length;
         PhysicalBlock = physicalBlock;
-        _durable = contents;
-        foreach (var (index, chunk) in contents)
-        {
-            _chunks[index] = [.. chunk];
-        }
+        _visible = visible;
+        _durable = durable;
+        _unflushed = unflushed;
     }
 
     public ulong Length { get; }
@@ -37,54 +40,95 @@ internal sealed class MemoryDevice : IBlockDevice
 
     public bool FailFlush { get; set; }
 
+    /// <summary>The next flush fails, and those after it say that all is well, as a kernel does that told its error once.</summary>
+    public bool FailNextFlush { get; set; }
+
     public bool FailWrites { get; set; }
+
+    public bool FailReads { get; set; }
+
+    /// <summary>While set, writes wait for it: a device that hangs.</summary>
+    public Task? Stall { get; set; }
 
     public bool IsIsolated { get; private set; }
 
-    public ValueTask ReadAsync(ulong offset, Memory<byte> destination)
+    /// <summary>Writes and flushes so far.</summary>
+    public long Operations { get; private set; }
+
+    /// <summary>Awaited before each operation: where others may come first.</summary>
+    public Func<ValueTask>? Pause { get; set; }
+
+    /// <summary>Ends when the device stopped dead.</summary>
+    public Task Stopped => _stopped.Task;
+
+    /// <summary>
+    /// Stops dead at the n-th write or flush from now on; of that write as much is done as chance says, from its start.
+    /// </summary>
+    public void StopAt(long operation, Random tear)
     {
         lock (_lock)
         {
-            Copy(_chunks, offset, destination.Span);
+            _stopAt = Operations + operation;
+            _tear = tear;
         }
-
-        return ValueTask.CompletedTask;
     }
 
-    public ValueTask WriteAsync(ulong offset, ReadOnlyMemory<byte> source)
+    /// <summary>Takes back <see cref="StopAt"/>.</summary>
+    public void GoOn()
     {
         lock (_lock)
         {
-            if (FailWrites || IsIsolated)
-            {
-                throw new DeviceException("write failed on purpose");
-            }
-
-            Store(_chunks, offset, source.Span);
-            _unflushed.Add((offset, source.ToArray()));
+            _stopAt = long.MaxValue;
         }
-
-        return ValueTask.CompletedTask;
     }
 
-    public ValueTask FlushAsync()
+    public async ValueTask ReadAsync(ulong offset, Memory<byte> destination)
     {
-        lock (_lock)
+        if (Pause is { } pause)
         {
-            if (FailFlush || IsIsolated)
-            {
-                throw new DeviceException("flush failed on purpose");
-            }
-
-            foreach (var (offset, bytes) in _unflushed)
-            {
-                Store(_durable, offset, bytes);
-            }
-
-            _unflushed.Clear();
+            await pause();
         }
 
-        return ValueTask.CompletedTask;
+        lock (_lock)
+        {
+            if (FailReads)
+            {
+                throw new DeviceException("read failed on purpose");
+            }
+
+            _visible.Read(offset, destination.Span);
+        }
+    }
+
+    public async ValueTask WriteAsync(ulong offset, ReadOnlyMemory<byte> source)
+    {
+        if (Stall is { } stall)
+        {
+            await stall;
+        }
+
+        if (Pause is { } pause)
+        {
+            await pause();
+        }
+
+        if (!TryWrite(offset, source.Span))
+        {
+            await Never();
+        }
+    }
+
+    public async ValueTask FlushAsync()
+    {
+        if (Pause is { } pause)
+        {
+            await pause();
+        }
+
+        if (!TryFlush())
+        {
+            await Never();
+        }
     }
 
     public ValueTask<bool> TryReserveAsync(ulong offset, ulong length) => ValueTask.FromResult(true);
@@ -95,7 +139,16 @@ internal sealed class MemoryDevice : IBlockDevice
         lock (_lock)
         {
             IsIsolated = true;
-            return new MemoryDevice(Length, PhysicalBlock, _chunks.ToDictionary(pair => pair.Key, pair => (byte[])[.. pair.Value]));
+            return new MemoryDevice(Length, PhysicalBlock, _visible.Fork(), _durable.Fork(), [.. _unflushed]);
+        }
+    }
+
+    /// <summary>A copy of the device as it is, for looking at.</summary>
+    public MemoryDevice Copy()
+    {
+        lock (_lock)
+        {
+            return new MemoryDevice(Length, PhysicalBlock, _visible.Fork(), _durable.Fork(), [.. _unflushed]);
         }
     }
 
@@ -105,20 +158,20 @@ internal sealed class MemoryDevice : IBlockDevice
         lock (_lock)
         {
             IsIsolated = true;
-            var found = _durable.ToDictionary(pair => pair.Key, pair => (byte[])[.. pair.Value]);
-            var keep = random.Next(0, 101);
+            var found = _durable.Fork();
+            var keep = random.Next(4) switch { 0 => 0, 1 => 100, _ => random.Next(0, 101) };
             foreach (var (offset, bytes) in _unflushed)
             {
                 for (var at = 0; at < bytes.Length; at += PhysicalBlock)
                 {
                     if (random.Next(100) < keep)
                     {
-                        Store(found, offset + (ulong)at, bytes.AsSpan(at, Math.Min(PhysicalBlock, bytes.Length - at)));
+                        found.Write(offset + (ulong)at, bytes.AsSpan(at, Math.Min(PhysicalBlock, bytes.Length - at)));
                     }
                 }
             }
 
-            return new MemoryDevice(Length, PhysicalBlock, found);
+            return new MemoryDevice(Length, PhysicalBlock, found.Fork(), found, []);
         }
     }
 
@@ -127,13 +180,29 @@ internal sealed class MemoryDevice : IBlockDevice
     {
         lock (_lock)
         {
-            foreach (var contents in (Dictionary<ulong, byte[]>[])[_chunks, _durable])
-            {
-                if (contents.TryGetValue(byteOffset / ChunkBytes, out var chunk))
-                {
-                    chunk[byteOffset % ChunkBytes] ^= (byte)(1 << bit);
-                }
-            }
+            _visible.Flip(byteOffset, bit);
+            _durable.Flip(byteOffset, bit);
+        }
+    }
+
+    /// <summary>Makes a range zeroes, durably.</summary>
+    public void Erase(ulong offset, int length)
+    {
+        lock (_lock)
+        {
+            _visible.Write(offset, new byte[length]);
+            _durable.Write(offset, new byte[length]);
+        }
+    }
+
+    /// <summary>What a read would give.</summary>
+    public byte[] Peek(ulong offset, int length)
+    {
+        lock (_lock)
+        {
+            var bytes = new byte[length];
+            _visible.Read(offset, bytes);
+            return bytes;
         }
     }
 
@@ -142,7 +211,7 @@ internal sealed class MemoryDevice : IBlockDevice
     {
         lock (_lock)
         {
-            return [.. _chunks.Keys.Order().Select(index => index * ChunkBytes)];
+            return _visible.Written;
         }
     }
 
@@ -150,40 +219,75 @@ internal sealed class MemoryDevice : IBlockDevice
     {
     }
 
-    private static void Copy(Dictionary<ulong, byte[]> chunks, ulong offset, Span<byte> destination)
+    private static Task Never() => new TaskCompletionSource().Task;
+
+    private bool TryWrite(ulong offset, ReadOnlySpan<byte> source)
     {
-        while (!destination.IsEmpty)
+        lock (_lock)
         {
-            var within = (int)(offset % ChunkBytes);
-            var part = Math.Min(destination.Length, ChunkBytes - within);
-            if (chunks.TryGetValue(offset / ChunkBytes, out var chunk))
+            if (FailWrites || IsIsolated)
             {
-                chunk.AsSpan(within, part).CopyTo(destination);
-            }
-            else
-            {
-                destination[..part].Clear();
+                throw new DeviceException("write failed on purpose");
             }
 
-            destination = destination[part..];
-            offset += (ulong)part;
+            if (_stopped.Task.IsCompleted)
+            {
+                return false;
+            }
+
+            var stops = ++Operations >= _stopAt;
+            if (stops)
+            {
+                // As much as the kernel had taken of it: all, nothing, or its beginning.
+                var done = _tear!.Next(3) switch
+                {
+                    0 => 0,
+                    1 => source.Length,
+                    _ => _tear.Next(source.Length / PhysicalBlock) * PhysicalBlock,
+                };
+                source = source[..done];
+            }
+
+            _visible.Write(offset, source);
+            _unflushed.Add((offset, source.ToArray()));
+            if (stops)
+            {
+                _stopped.TrySetResult();
+            }
+
+            return !stops;
         }
     }
 
-    private static void Store(Dictionary<ulong, byte[]> chunks, ulong offset, ReadOnlySpan<byte> source)
+    private bool TryFlush()
     {
-        while (!source.IsEmpty)
+        lock (_lock)
         {
-            var within = (int)(offset % ChunkBytes);
-            var part = Math.Min(source.Length, ChunkBytes - within);
-            if (!chunks.TryGetValue(offset / ChunkBytes, out var chunk))
+            if (FailFlush || IsIsolated || FailNextFlush)
             {
-                chunks.Add(offset / ChunkBytes, chunk = new byte[ChunkBytes]);
+                if (FailNextFlush)
+                {
+                    // What was to be made durable is not, and nobody will hear of it again.
+                    FailNextFlush = false;
+                    _unflushed.Clear();
+                }
+
+                throw new DeviceException("flush failed on purpose");
             }
 
-            source[..part].CopyTo(chunk.AsSpan(within));
-            source = source[part..];
-            offset += (ulong)part;
+            if (_stopped.Task.IsCompleted || ++Operations >= _stopAt)
+            {
+                _stopped.TrySetResult();
+                return false;
+            }
+
+            foreach (var (offset, bytes) in _unflushed)
+            {
+                _durable.Write(offset, bytes);
+            }
+
+            _unflushed.Clear();
+            return true;
         }
     }
 }
