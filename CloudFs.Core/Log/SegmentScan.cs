@@ -34,7 +34,8 @@ public readonly record struct ScannedHole(uint Start, uint End, int ItemsBefore)
 /// <remarks>
 /// A commit that can't be read is a tear when nothing says that it was durable: then the log ends before it, and what
 /// stands behind it (of the same use) is stale. It is rot when a later commit, the checkpoint, the footer or the write
-/// buffer says so: then the scan goes on behind it. Within a commit that is not known to be durable every page is checked.
+/// buffer says so: then the scan goes on behind it. A commit that is not known to be durable must be whole: its trailer, and
+/// every item as the trailer names it, to the last page.
 /// </remarks>
 public sealed class SegmentScan
 {
@@ -234,33 +235,43 @@ public sealed class SegmentScan
         _frames.RemoveRange(firstStale, _frames.Count - firstStale);
     }
 
-    /// <summary>True when every item of a commit is there, to the last page, and its record and trailer are.</summary>
+    /// <summary>
+    /// True when a commit is there to the last page: its record, its trailer, and every item as the one that the trailer names.
+    /// </summary>
     private bool IsWhole(in CommitFrame frame)
     {
-        var commit = Bytes.Slice((int)frame.Position.Offset, frame.Length);
+        var trailer = TrailerOf(frame);
         if (_recordBad.Contains(frame.Position.Offset)
-            || CommitFrame.TryReadTrailer(commit[frame.TrailerOffset..], _device, out var trailer) != LayoutFault.None
-            || trailer.Position != frame.Position)
+            || CommitFrame.TryReadTrailer(trailer.Span, _device, out var copy) != LayoutFault.None
+            || copy.Position != frame.Position)
         {
             return false;
         }
 
-        var items = 0;
+        var prefixes = TrailerPrefix.ReadAll(trailer[CommitFrameLayout.Size..], frame.ItemCount);
+        var commit = Bytes.Slice((int)frame.Position.Offset, frame.TrailerOffset);
         var offset = CommitFrameLayout.RecordBytes;
-        while (offset < frame.TrailerOffset)
+        foreach (var (place, prefix) in prefixes)
         {
-            if (!LogItem.TryMeasure(commit[offset..], out var header, out var total) || offset + total > frame.TrailerOffset
-                || !LogItem.Proves(commit.Slice(offset, header)) || !PagesHold(commit.Slice(offset, total), header))
+            if (place != offset || !TryReadInPlace(commit[offset..], prefix.Span, out var header, out var total)
+                || !PagesHold(commit.Slice(offset, total), header))
             {
                 return false;
             }
 
-            items++;
             offset += total;
         }
 
-        return items == frame.ItemCount;
+        return prefixes.Count == frame.ItemCount && offset == frame.TrailerOffset;
     }
+
+    /// <summary>
+    /// Measures the item that begins here. It must prove itself and be the one that the trailer names, where that is known:
+    /// where a block was not written, an entry of an earlier use may stand in just this place, whole.
+    /// </summary>
+    private static bool TryReadInPlace(ReadOnlySpan<byte> bytes, ReadOnlySpan<byte> prefix, out int header, out int total) =>
+        LogItem.TryMeasure(bytes, out header, out total) && total <= bytes.Length
+        && bytes[..header].StartsWith(prefix) && LogItem.Proves(bytes[..header]);
 
     private static bool PagesHold(ReadOnlySpan<byte> item, int headerLength)
     {
@@ -292,13 +303,12 @@ public sealed class SegmentScan
         while (offset < frame.TrailerOffset)
         {
             var bytes = _segment.Slice((int)start + offset, frame.TrailerOffset - offset);
-            if (LogItem.TryMeasure(bytes.Span, out var header, out var total) && total <= bytes.Length
-                && LogItem.Proves(bytes.Span[..header]))
+            _ = prefixes.TryGetValue(offset, out var prefix);
+            if (TryReadInPlace(bytes.Span, prefix.Span, out var header, out var total))
             {
                 _items.Add(new ScannedItem(ScannedKind.Whole, start + (uint)offset, bytes[..header], false));
             }
-            else if (prefixes.TryGetValue(offset, out var prefix)
-                && LogItem.TryMeasure(prefix.Span, out header, out total) && total <= bytes.Length)
+            else if (LogItem.TryMeasure(prefix.Span, out header, out total) && total <= bytes.Length)
             {
                 _items.Add(Rebuild(start + (uint)offset, prefix, bytes.Span[..total], header));
             }
@@ -315,10 +325,13 @@ public sealed class SegmentScan
         }
     }
 
+    private ReadOnlyMemory<byte> TrailerOf(in CommitFrame frame) =>
+        _segment.Slice((int)frame.Position.Offset + frame.TrailerOffset, frame.TrailerLength);
+
     /// <summary>The trailer's copies by the places of their items. They prove themselves, so its head may be damaged.</summary>
     private SortedDictionary<int, ReadOnlyMemory<byte>> ReadPrefixes(in CommitFrame frame)
     {
-        var trailer = _segment.Slice((int)frame.Position.Offset + frame.TrailerOffset, frame.TrailerLength);
+        var trailer = TrailerOf(frame);
         var headHolds = CommitFrame.TryReadTrailer(trailer.Span, _device, out var copy) == LayoutFault.None
             && copy.Position == frame.Position;
         var prefixes = TrailerPrefix.ReadAll(trailer[CommitFrameLayout.Size..], frame.ItemCount);
@@ -329,11 +342,13 @@ public sealed class SegmentScan
     /// <summary>A header is its prefix and the records of its pages, which follow from the body; its own check proves the sum.</summary>
     private static ScannedItem Rebuild(uint place, ReadOnlyMemory<byte> prefix, ReadOnlySpan<byte> item, int headerLength)
     {
-        var rebuilt = new byte[headerLength];
-        if (prefix.Length > headerLength)
+        if (DeviceRecord.IsAt(prefix.Span))
         {
-            return new ScannedItem(ScannedKind.PrefixOnly, place, prefix, true);
+            return new ScannedItem(
+                LogItem.Proves(prefix.Span) ? ScannedKind.Whole : ScannedKind.PrefixOnly, place, prefix, true);
         }
+
+        var rebuilt = new byte[headerLength];
 
         prefix.Span.CopyTo(rebuilt);
         var fields = EntryHeaderCodec.ReadFields(rebuilt, default);

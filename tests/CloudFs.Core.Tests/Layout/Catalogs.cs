@@ -13,7 +13,7 @@ internal static class Catalogs
         var start = (uint)footer.CopiesStart;
         var loading = SegmentCatalog.LoadAsync(footer, (place, into) =>
         {
-            if (place != start)
+            if (place != start || into.Length > bytes.Length)
             {
                 return ValueTask.FromResult(false);
             }

@@ -71,7 +71,8 @@ public sealed partial class LayoutDocTests
     {
         Assert.Equal(512, CommitFrameLayout.RecordBytes);
         Assert.True(CommitFrameLayout.Size <= CommitFrameLayout.RecordBytes);
-        Assert.Equal((31, 256, 65_472), (CheckpointPageLayout.PagesInSlot, CheckpointPageLayout.PagesInSegment, CheckpointPageLayout.ContentBytes));
+        Assert.Equal((31, 256), (CheckpointPageLayout.PagesInSlot, CheckpointPageLayout.PagesInSegment));
+        Assert.Equal(65_472, CheckpointPageLayout.ContentBytes);
         Assert.Equal(1002, CheckpointRootLayout.MaxSpills);
         Assert.True(DeviceGeometry.LabelBytes <= (int)DeviceGeometry.LabelCopyOffset);
         Assert.Equal(DeviceGeometry.CheckpointSlotsOffset, DeviceGeometry.CheckpointSlotOffset(0));

@@ -152,7 +152,7 @@ internal sealed class SampleSegment(ulong use, Id160? device = null, int physica
 
     public CommitFrame Commit(CommitContent content, LogPosition? durable, params byte[][] items)
     {
-        var commit = new OpenCommit(0, End, Sequence++, new byte[WriteBuffer.SlotBytes]);
+        var commit = new OpenCommit(WriteBuffer.InMemory(2), 0, End, Sequence++);
         foreach (var item in items)
         {
             Assert(LogItem.TryMeasure(item, out var header, out _));

@@ -27,9 +27,12 @@ internal static class SampleCheckpoint
         segments.SetNext(2);
         DiskSnapshot[] disks = [Disk(segments, LayoutSamples.Secret, spilling ? 70_000 : 3), Disk(segments, LayoutSamples.Id(0x66), 0)];
         await new CheckpointStore(device, LayoutSamples.Device).WriteAsync(
-            segments, RollFrom, RollFrom, nextCommit: 77, LayoutSamples.Label.CreatedMicros + 5, disks);
+            segments, Cut(segments, RollFrom, 77), RollFrom, LayoutSamples.Label.CreatedMicros + 5, disks);
         return device;
     }
+
+    public static LogCut Cut(SegmentTable segments, LogPosition rollFrom, ulong nextCommit) =>
+        new(rollFrom, nextCommit, segments.Next, segments.Snapshot());
 
     public static ValueTask<LoadedCheckpoint?> LoadAsync(MemoryDevice device, List<string> damage, int segmentCount = SegmentCount) =>
         new CheckpointStore(device, LayoutSamples.Device).LoadAsync(segmentCount, damage.Add);

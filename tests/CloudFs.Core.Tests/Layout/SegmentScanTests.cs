@@ -53,6 +53,35 @@ public sealed class SegmentScanTests
         Assert.Equal((0U, false), (scan.End, scan.IsTorn));
     }
 
+    [Fact]
+    public void An_entry_of_an_earlier_use_in_just_the_place_of_one_that_was_not_written_is_not_taken()
+    {
+        // Uses of the same writes have the same places; the blocks of the last entry were not written this time.
+        var old = new SampleSegment(Use - 1);
+        var now = new SampleSegment(Use);
+        var oldDisk = new SampleDisk(LayoutSamples.Id(0x70));
+        var disk = new SampleDisk();
+        _ = oldDisk.Update(0, 7);
+        old.Commit(null, oldDisk.First, oldDisk.Update(0, 7), oldDisk.Update(7, 7));
+        var frame = now.Commit(null, disk.First, disk.Update(0, 7), disk.Update(7, 7));
+        var place = (int)now.Headers.Keys.Max();
+        old.Bytes.AsSpan(place, frame.TrailerOffset - place).CopyTo(now.Bytes.AsSpan(place));
+
+        Assert.Empty(now.Scan().Frames);
+        var known = now.Scan(durable: now.End);
+        Assert.Equal([ScannedKind.Whole, ScannedKind.Whole, ScannedKind.PrefixOnly], known.Items.Select(item => item.Kind));
+        Assert.Equal(disk.Head.Disk, EntryHeaderCodec.ReadFields(known.Items[2].Header.Span, default).Disk);
+    }
+
+    [Fact]
+    public void A_last_commit_without_its_trailer_is_a_tear()
+    {
+        _segment.Of(Third).Span[Third.TrailerOffset + 40] ^= 1;
+
+        Assert.Equal([First, Second], _segment.Scan().Frames);
+        Assert.Equal(3, _segment.Scan(durable: Third.End).Frames.Count);
+    }
+
     [Theory]
     [InlineData("the last page")]
     [InlineData("the record and the trailer")]
