@@ -29,9 +29,9 @@ test)
     needed=()
     ;;
 bench)
-    wanted=(fio:fio libnbd-bin:nbdcopy,nbdinfo qemu-utils:qemu-img,qemu-io python3:python3 curl:curl
+    wanted=(fio:fio nbdkit:nbdkit python3:python3 curl:curl
         util-linux:losetup)
-    needed=(fio)
+    needed=(fio nbdkit python3 curl)
     ;;
 *)
     echo "usage: system-packages.sh run|test|bench" >&2
