@@ -14,7 +14,12 @@ internal sealed class LogThrottle
     private long _refilled = Environment.TickCount64;
     private long _untold;
 
-    /// <summary>True when a line may be written; <paramref name="untold"/> is how many were held back before it.</summary>
+    /// <summary>What to add to a line for those that were held back before it; nothing if there were none.</summary>
+    public static string Tell(long untold) => untold == 0 ? "" : $"; {untold} more like this were not logged";
+
+    /// <summary>
+    /// True when a line may be written; <paramref name="untold"/> is how many were held back before it.
+    /// </summary>
     public bool TryPass(out long untold)
     {
         lock (_gate)

@@ -47,7 +47,9 @@ internal sealed class NbdConnection : IHandshakeHost
 
     private bool IsStopping => Volatile.Read(ref _isStopping);
 
-    /// <summary>Starts the thread. Throws where there is none to be had; the caller then disposes of everything.</summary>
+    /// <summary>
+    /// Starts the thread. Throws where there is none to be had; the caller then disposes of everything.
+    /// </summary>
     public void Start() => new Thread(Run, StackBytes) { IsBackground = true, Name = "nbd" }.Start();
 
     /// <summary>No more requests are taken; those under way end and are answered, then it closes.</summary>
@@ -110,7 +112,7 @@ internal sealed class NbdConnection : IHandshakeHost
     {
         var disk = export.Target.Id;
         _services.Log.Attached(_socket.Peer, disk);
-        var target = new GuardedTarget(export.Target, _services.Log);
+        var target = new GuardedTarget(export.Target, _services.Log, _services.Defects);
         var loop = new LoopServices(
             _services.Options, _services.Pool, _services.Shared, Counters, () => IsStopping, _services.Log);
         using (var requests = new RequestLoop(_socket, target, export.Session, loop))

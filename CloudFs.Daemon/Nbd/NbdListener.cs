@@ -57,43 +57,45 @@ internal sealed class NbdListener(
     private void Take(Socket accepted)
     {
         NbdConnection? connection = null;
-        var isAdded = false;
+        var isStarted = false;
         try
         {
             connection = new NbdConnection(new PeerSocket(accepted), catalog, table, services);
-            isAdded = table.TryAdd(connection);
-            if (isAdded)
+            if (table.TryAdd(connection))
             {
                 connection.Start();
-                return;
+                isStarted = true;
             }
         }
         catch (SocketException)
         {
             // The peer was gone before its socket could be set up.
         }
-        catch when (isAdded)
+        finally
         {
-            table.Remove(connection!);
-            accepted.Dispose();
-            throw;
+            if (!isStarted)
+            {
+                accepted.Dispose();
+                if (connection is not null)
+                {
+                    table.Remove(connection);
+                }
+            }
         }
-
-        accepted.Dispose();
     }
 
     private async Task RecoverAsync(Exception e, TimeSpan pause)
     {
-        var reason = e.Message;
-        if (e is SocketException { SocketErrorCode: SocketError.TooManyOpenSockets or SocketError.NoBufferSpaceAvailable }
-            or OutOfMemoryException)
+        var code = (e as SocketException)?.SocketErrorCode;
+        if (e is OutOfMemoryException
+            || code is SocketError.TooManyOpenSockets or SocketError.NoBufferSpaceAvailable)
         {
             table.TryCloseOldest("the server ran out of descriptors or threads");
         }
 
         if (_failures.TryPass(out var untold))
         {
-            services.Log.AcceptFailed(address, reason, untold);
+            services.Log.AcceptFailed(address, e.Message, LogThrottle.Tell(untold));
         }
 
         try

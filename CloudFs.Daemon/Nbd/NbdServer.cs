@@ -49,8 +49,8 @@ public sealed class NbdServer : IAsyncDisposable
     internal ServerServices Services => _services;
 
     /// <summary>
-    /// Begins to listen; when it returns, clients can connect. Throws <see cref="IOException"/> with one clear line when
-    /// an address can't be had; then nothing is listening.
+    /// Begins to listen; when it returns, clients can connect. Throws <see cref="IOException"/> with one clear line
+    /// when an address can't be had; then nothing is listening.
     /// </summary>
     public async Task StartAsync(CancellationToken cancellation)
     {

@@ -21,8 +21,8 @@ public sealed record NbdServerOptions
     public int MaxConnections { get; init; } = 1024;
 
     /// <summary>
-    /// Connections that still negotiate. Beyond, an old one is closed in favour of the newest. Lower would let a burst of
-    /// honest clients push each other out.
+    /// Connections that still negotiate. Beyond, an old one is closed in favour of the newest. Lower would let a burst
+    /// of honest clients push each other out.
     /// </summary>
     public int MaxHandshakes { get; init; } = 256;
 
@@ -32,7 +32,9 @@ public sealed record NbdServerOptions
     /// <summary>Requests of one connection whose replies have not left. Clients use 16 to 128.</summary>
     public int MaxRequestsPerConnection { get; init; } = 256;
 
-    /// <summary>Bytes of payload that one connection may have under way; at least two of the largest requests.</summary>
+    /// <summary>
+    /// Bytes of payload that one connection may have under way; at least two of the largest requests.
+    /// </summary>
     public long MaxBytesPerConnection { get; init; } = 64L << 20;
 
     /// <summary>Bytes of payload under way in all, beyond a MiB that each connection may always use.</summary>

@@ -14,6 +14,9 @@ internal sealed class ServerServices(NbdServerOptions options, ILogger log)
 
     public ILogger Log { get; } = log;
 
+    /// <summary>For defects behind requests: one that all requests run into must not fill the log.</summary>
+    public LogThrottle Defects { get; } = new();
+
     public BufferPool Pool { get; } = new(options.MaxKeptBytes);
 
     public SharedBudget Shared { get; } = new(options.MaxBytes);
@@ -22,7 +25,9 @@ internal sealed class ServerServices(NbdServerOptions options, ILogger log)
 
     public long ProtocolErrors => Interlocked.Read(ref _protocolErrors);
 
-    /// <summary>Counts a connection that was ended for what its peer did, and logs it if that was not just done.</summary>
+    /// <summary>
+    /// Counts a connection that was ended for what its peer did, and logs it if that was not just done.
+    /// </summary>
     public void NoteProtocolError(string peer, string reason, bool isHandshake)
     {
         if (isHandshake)
@@ -30,7 +35,7 @@ internal sealed class ServerServices(NbdServerOptions options, ILogger log)
             Interlocked.Increment(ref _refused);
             if (_refusals.TryPass(out var untold))
             {
-                Log.Refused(peer, reason, untold);
+                Log.Refused(peer, reason, LogThrottle.Tell(untold));
             }
 
             return;
@@ -39,7 +44,7 @@ internal sealed class ServerServices(NbdServerOptions options, ILogger log)
         Interlocked.Increment(ref _protocolErrors);
         if (_errors.TryPass(out var held))
         {
-            Log.ProtocolError(peer, reason, held);
+            Log.ProtocolError(peer, reason, LogThrottle.Tell(held));
         }
     }
 }

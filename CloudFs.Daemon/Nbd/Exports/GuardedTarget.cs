@@ -8,7 +8,7 @@ namespace CloudFs.Daemon.Nbd.Exports;
 /// Turns an exception that a target throws at the call into a status: it answers one request with EIO and is logged.
 /// Without it a defect behind one request would end every request of the connection.
 /// </summary>
-internal sealed class GuardedTarget(IBlockTarget inner, ILogger log) : IBlockTarget
+internal sealed class GuardedTarget(IBlockTarget inner, ILogger log, LogThrottle defects) : IBlockTarget
 {
     public string Id => inner.Id;
 
@@ -95,7 +95,11 @@ internal sealed class GuardedTarget(IBlockTarget inner, ILogger log) : IBlockTar
 
     private IoStatus Unexpected(Exception e)
     {
-        log.RequestFailed(e, inner.Id);
+        if (defects.TryPass(out var untold))
+        {
+            log.RequestFailed(e, inner.Id, LogThrottle.Tell(untold));
+        }
+
         return NbdErrorMap.Unexpected;
     }
 }

@@ -4,8 +4,9 @@ namespace CloudFs.Daemon.Nbd.Sockets;
 
 /// <summary>
 /// The calls that .NET has no equal for: a receive that stays in the kernel, a gathering send that does not wait, a
-/// wait that ends when the peer is gone, and a look at what kind of file a path names. A socket used through them must never be used asynchronously, because that would put it into
-/// non-blocking mode for good and wake a second thread for each arrival.
+/// wait that ends when the peer is gone, and a look at what kind of file a path names. A socket used through them must
+/// never be used asynchronously, because that would put it into non-blocking mode for good and wake a second thread
+/// for each arrival.
 /// </summary>
 internal static unsafe partial class SocketCalls
 {
@@ -57,7 +58,9 @@ internal static unsafe partial class SocketCalls
     /// </summary>
     public static bool WaitForRoom(SafeHandle socket, int milliseconds) => Wait(socket, 0x4, milliseconds);
 
-    /// <summary>Waits until there is something to receive or the stream has ended; false when the time is over.</summary>
+    /// <summary>
+    /// Waits until there is something to receive or the stream has ended; false when the time is over.
+    /// </summary>
     public static bool WaitForBytes(SafeHandle socket, int milliseconds) => Wait(socket, 0x1, milliseconds);
 
     /// <summary>True when the path names a socket, whether or not anybody listens on it.</summary>

@@ -10,7 +10,7 @@ internal static class UnixSocketFile
 {
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
-    /// <exception cref="IOException">The path is taken by something else, or can't be used; says what to do.</exception>
+    /// <exception cref="IOException">The path is taken, or can't be used; says what to do.</exception>
     public static Socket Listen(string path, int backlog)
     {
         UnixDomainSocketEndPoint endpoint;

@@ -35,10 +35,12 @@ internal sealed class BufferPool(long maxKept)
             }
         }
 
-        buffer ??= new PooledBuffer(
-            this,
-            sizeClass,
-            GC.AllocateUninitializedArray<byte>(PooledBuffer.Headroom + (1 << (sizeClass + SmallestBits)), pinned: true));
+        if (buffer is null)
+        {
+            var size = PooledBuffer.Headroom + (1 << (sizeClass + SmallestBits));
+            buffer = new PooledBuffer(this, sizeClass, GC.AllocateUninitializedArray<byte>(size, pinned: true));
+        }
+
         buffer.Start();
         return buffer;
     }

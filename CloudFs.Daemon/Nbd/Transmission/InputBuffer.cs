@@ -83,7 +83,9 @@ internal sealed class InputBuffer : IDisposable
         return true;
     }
 
-    /// <summary>Takes bytes out, receiving what is not here yet right to its place; false when the stream ends.</summary>
+    /// <summary>
+    /// Takes bytes out, receiving what is not here yet right to its place; false when the stream ends.
+    /// </summary>
     public bool TakeAll(Span<byte> into)
     {
         var here = Math.Min(Count, into.Length);

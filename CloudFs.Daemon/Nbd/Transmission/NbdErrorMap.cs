@@ -11,7 +11,9 @@ internal readonly ref struct NbdFailure(NbdError error, ReadOnlySpan<byte> text)
     public ReadOnlySpan<byte> Text { get; } = text;
 }
 
-/// <summary>The one table from faults and statuses to the errors of the protocol; docs/protocol/nbd.md shows it.</summary>
+/// <summary>
+/// The one table from faults and statuses to the errors of the protocol; docs/protocol/nbd.md shows it.
+/// </summary>
 internal static class NbdErrorMap
 {
     /// <summary>Stands for an exception where a status was due: a defect, logged where it was caught.</summary>

@@ -15,7 +15,9 @@ internal sealed class OperationRunner(GuardedTarget target, Replies replies, Out
     private readonly Stack<PendingOperation> _idleOperations = new();
     private readonly Stack<RequestGroup> _idleGroups = new();
 
-    /// <summary>An operation that answers its request alone; <paramref name="buffer"/> is what it uses, if any.</summary>
+    /// <summary>
+    /// An operation that answers its request alone; <paramref name="buffer"/> is what it uses, if any.
+    /// </summary>
     public void Run(ValueTask<IoStatus> task, in NbdRequest request, PooledBuffer? buffer)
     {
         var awaiter = task.GetAwaiter();

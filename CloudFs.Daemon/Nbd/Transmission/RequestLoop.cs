@@ -89,12 +89,12 @@ internal sealed class RequestLoop : IDisposable
     // False ends the loop: the client asked for it, or the stream has ended.
     private bool TryServe(in NbdRequest request)
     {
+        _counters.AddRequest(request.Command);
         if (request.Command == NbdCommand.Disconnect)
         {
             return false;
         }
 
-        _counters.AddRequest(request.Command);
         var fault = _isStopping() ? RequestFault.Stopping : RequestRules.Check(request, _session);
         if (request.Command == NbdCommand.Write)
         {

@@ -2,8 +2,10 @@ using CloudFs.Daemon.Nbd.Wire;
 
 namespace CloudFs.Daemon.Nbd.Transmission;
 
-/// <summary>What was agreed in the handshake; fixed for the life of the connection, whatever becomes of the disk.</summary>
-/// <param name="Size">The disk's size when the connection was made. Ranges are held against it even if it grows.</param>
+/// <summary>
+/// What was agreed in the handshake; fixed for the life of the connection, whatever becomes of the disk.
+/// </summary>
+/// <param name="Size">The disk's size when the connection was made; ranges keep to it even if it grows.</param>
 /// <param name="ReadOnly">The export was announced as read-only.</param>
 /// <param name="Structured">Structured replies were asked for.</param>
 /// <param name="Allocation">The context base:allocation was selected for this export.</param>

@@ -27,7 +27,9 @@ internal static class NbdLimits
     /// </summary>
     public const int Piece = 1 << 20;
 
-    /// <summary>Option data. The largest sensible option is a name with queries; a flood of options must stay cheap.</summary>
+    /// <summary>
+    /// Option data. The largest sensible option is a name with queries; a flood of options must stay cheap.
+    /// </summary>
     public const uint MaxOptionData = 64 << 10;
 
     /// <summary>The protocol's limit on any string.</summary>

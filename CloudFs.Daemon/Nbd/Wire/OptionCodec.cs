@@ -101,7 +101,9 @@ internal static class OptionCodec
         return true;
     }
 
-    /// <summary>Reads the data of the two META_CONTEXT options: name, then counted queries that fill the rest.</summary>
+    /// <summary>
+    /// Reads the data of the two META_CONTEXT options: name, then counted queries that fill the rest.
+    /// </summary>
     public static bool TryReadMetaQuery(ReadOnlySpan<byte> data, out MetaQuery query)
     {
         query = default;

@@ -46,7 +46,8 @@ public sealed class BoundsTests
         }
 
         clients.ForEach(c => c.Dispose());
-        Assert.True(await TestServer.BecomesAsync(() => shared.Used == 0 && server.Server.GetMetrics().Connections == 1));
+        Assert.True(await TestServer.BecomesAsync(
+            () => server.Server.GetMetrics() is { SharedBytes: 0, Connections: 1 }));
         Assert.True(await TestServer.BecomesAsync(() => server.Server.Services.Pool.Rented == 1));
     }
 
@@ -132,7 +133,8 @@ public sealed class BoundsTests
         }
 
         Assert.Equal(NbdError.None, before.Write(0, new byte[4096]));
-        Assert.True(await TestServer.BecomesAsync(() => server.Server.GetMetrics() is { Handshakes: <= 64, Refused: >= 1900 }));
+        Assert.True(await TestServer.BecomesAsync(
+            () => server.Server.GetMetrics() is { Handshakes: <= 64, Refused: >= 1900 }));
         flood.ForEach(s => s.Dispose());
         Assert.True(await TestServer.BecomesAsync(() => server.Server.GetMetrics().Handshakes == 0));
     }

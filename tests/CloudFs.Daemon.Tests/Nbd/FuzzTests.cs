@@ -144,8 +144,8 @@ public sealed class FuzzTests
             var length = chance.Next(3) == 0 ? (uint)chance.Next() : (uint)chance.Next(0, 64) * 512;
             var offset = chance.Next(3) == 0 ? (ulong)chance.NextInt64() : (ulong)chance.Next(0, 2048) * 512;
             var command = (ushort)chance.Next(0, 9);
-            bytes.AddRange(NbdTestClient.Bytes(
-                0x25609513U, (ushort)(chance.Next(4) == 0 ? chance.Next(65536) : 0), command, (ulong)i, offset, length));
+            var flags = (ushort)(chance.Next(4) == 0 ? chance.Next(65536) : 0);
+            bytes.AddRange(NbdTestClient.Bytes(0x25609513U, flags, command, (ulong)i, offset, length));
             if (command == 1 && length < 65536)
             {
                 bytes.AddRange(new byte[length]);

@@ -70,7 +70,8 @@ public sealed class RequestRulesTests
         {
             var beyond = command is NbdCommand.Write or NbdCommand.WriteZeroes
                 ? RequestFault.WriteBeyondEnd : RequestFault.ReadBeyondEnd;
-            Assert.Equal(isGood ? RequestFault.None : beyond, RequestRules.Check(Request(command, offset, length), Full));
+            var request = Request(command, offset, length);
+            Assert.Equal(isGood ? RequestFault.None : beyond, RequestRules.Check(request, Full));
         }
     }
 
@@ -85,7 +86,8 @@ public sealed class RequestRulesTests
     public void A_range_must_be_sectors(ulong offset, uint length, object fault)
     {
         Assert.All(
-            RangeCommands, c => Assert.Equal((RequestFault)fault, RequestRules.Check(Request(c, offset, length), Full)));
+            RangeCommands,
+            c => Assert.Equal((RequestFault)fault, RequestRules.Check(Request(c, offset, length), Full)));
     }
 
     [Fact]
@@ -116,8 +118,8 @@ public sealed class RequestRulesTests
         foreach (var command in RangeCommands)
         {
             var writes = command is NbdCommand.Write or NbdCommand.Trim or NbdCommand.WriteZeroes;
-            Assert.Equal(
-                writes ? RequestFault.ReadOnly : RequestFault.None, RequestRules.Check(Request(command, 0, 512), session));
+            var expected = writes ? RequestFault.ReadOnly : RequestFault.None;
+            Assert.Equal(expected, RequestRules.Check(Request(command, 0, 512), session));
         }
 
         Assert.Equal(RequestFault.None, RequestRules.Check(Request(NbdCommand.Flush, 0, 0), session));

@@ -161,8 +161,8 @@ public sealed class StopTests
     {
         await using var server = await TestServer.StartAsync(o => o with { Endpoints = [TestServer.AnyPort] }, [_disk]);
         var taken = IPEndPoint.Parse(server.Server.Addresses[0]);
-        await using var second = new NbdServer(
-            new MemoryCatalog(_disk), new NbdServerOptions { Endpoints = [TestServer.AnyPort, taken] }, NullLogger.Instance);
+        var options = new NbdServerOptions { Endpoints = [TestServer.AnyPort, taken] };
+        await using var second = new NbdServer(new MemoryCatalog(_disk), options, NullLogger.Instance);
         var refused = await Assert.ThrowsAsync<IOException>(() => second.StartAsync(CancellationToken.None));
         Assert.Contains(taken.ToString(), refused.Message, StringComparison.Ordinal);
         Assert.Empty(second.Addresses);

@@ -43,7 +43,9 @@ internal sealed class TestServer : IAsyncDisposable
 
     public NbdTestClient Client() => new(Connect());
 
-    /// <summary>A client in transmission on the export, with structured replies and base:allocation unless not wanted.</summary>
+    /// <summary>
+    /// A client in transmission on the export, with structured replies and base:allocation unless not wanted.
+    /// </summary>
     public NbdTestClient Attach(string export = "", bool structured = true)
     {
         var client = Client();

@@ -27,7 +27,8 @@ public sealed class WireTests
     [Fact]
     public void A_request_is_read_as_it_lies_on_the_wire()
     {
-        var bytes = Convert.FromHexString("25609513" + "0011" + "0006" + "0102030405060708" + "0000010000000200" + "fffffe00");
+        var bytes = Convert.FromHexString(
+            "25609513" + "0011" + "0006" + "0102030405060708" + "0000010000000200" + "fffffe00");
         var request = NbdRequest.Read(bytes);
         Assert.Equal(
             new NbdRequest(
