@@ -95,7 +95,7 @@ internal static class LocalVerbs
         var answer = await daemon.GetAsync("/host", HttpContractsJson.Default.HostJson, cancellation);
         if (command.Json)
         {
-            Listing.Json(io.Out, answer, HttpContractsJson.Default.HostJson);
+            Listing.Json(io.Out, answer, HttpContractsJson.Plain.HostJson);
             return;
         }
 

@@ -1,3 +1,5 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
 using System.Text.Json.Serialization;
 
 namespace CloudFs.Core.Contracts;
@@ -138,4 +140,14 @@ public sealed record ErrorJson(string Error);
 [JsonSerializable(typeof(HostJson))]
 [JsonSerializable(typeof(HealthJson))]
 [JsonSerializable(typeof(ErrorJson))]
-public sealed partial class HttpContractsJson : JsonSerializerContext;
+public sealed partial class HttpContractsJson : JsonSerializerContext
+{
+    /// <summary>
+    /// The same for answers, which nobody pastes into HTML: a quotation mark in a line for people stays one.
+    /// </summary>
+    public static HttpContractsJson Plain => field ??= new HttpContractsJson(
+        new JsonSerializerOptions(Default.GeneratedSerializerOptions!)
+        {
+            Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        });
+}
