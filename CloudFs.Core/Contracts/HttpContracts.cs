@@ -123,6 +123,9 @@ public sealed record HealthJson(string Status, IReadOnlyList<HealthIssueJson> Re
 /// <summary>One reason why the status is not ok.</summary>
 public sealed record HealthIssueJson(string Code, string Message);
 
+/// <summary><c>cloudfs status --json</c>: what <c>/host</c> and <c>/healthz</c> say.</summary>
+public sealed record LocalStatusJson(HostJson Host, HealthJson Health);
+
 /// <summary>The body of every answer of 400 and above: one line that says what to do.</summary>
 public sealed record ErrorJson(string Error);
 
@@ -139,6 +142,7 @@ public sealed record ErrorJson(string Error);
 [JsonSerializable(typeof(IReadOnlyList<DiskJson>))]
 [JsonSerializable(typeof(HostJson))]
 [JsonSerializable(typeof(HealthJson))]
+[JsonSerializable(typeof(LocalStatusJson))]
 [JsonSerializable(typeof(ErrorJson))]
 public sealed partial class HttpContractsJson : JsonSerializerContext
 {
