@@ -16,6 +16,11 @@ internal sealed class LocalHost
 
     private const string PidName = "cloudfsd.pid";
 
+    private const string SocketName = "nbd.sock";
+
+    // sockaddr_un has room for 108 bytes, the last of which is 0.
+    private const int MaxSocketPath = 107;
+
     public LocalHost(string directory)
     {
         Folder = Path.GetFullPath(directory);
@@ -26,6 +31,16 @@ internal sealed class LocalHost
     public string DevicePath => Path.Combine(Folder, DeviceName);
 
     public string LogPath => Path.Combine(Folder, LogName);
+
+    /// <summary>Where NBD is served besides TCP; null where the folder's path is too long for a socket's.</summary>
+    public string? SocketPath
+    {
+        get
+        {
+            var path = Path.Combine(Folder, SocketName);
+            return System.Text.Encoding.UTF8.GetByteCount(path) <= MaxSocketPath ? path : null;
+        }
+    }
 
     private string PidPath => Path.Combine(Folder, PidName);
 

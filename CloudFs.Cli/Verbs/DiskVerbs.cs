@@ -34,7 +34,7 @@ internal static class DiskVerbs
     public static async Task ListAsync(DisksCommand command, CommandIo io, CancellationToken cancellation)
     {
         using var daemon = DaemonClient.For(command.Daemon, io);
-        var type = HttpContractsJson.Default.IReadOnlyListDiskJson;
+        var type = HttpContractsJson.Plain.IReadOnlyListDiskJson;
         var disks = await daemon.GetAsync("/disks", type, cancellation);
         if (command.Json)
         {
@@ -52,7 +52,7 @@ internal static class DiskVerbs
         var disk = await daemon.FindDiskAsync(command.Disk, cancellation);
         if (command.Json)
         {
-            Listing.Json(io.Out, disk, HttpContractsJson.Default.DiskJson);
+            Listing.Json(io.Out, disk, HttpContractsJson.Plain.DiskJson);
         }
         else
         {

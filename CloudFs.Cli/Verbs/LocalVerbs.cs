@@ -38,7 +38,7 @@ internal static class LocalVerbs
         await RefuseTakenAsync(url, cancellation);
         List<string> options = ["--http", http];
         Add("--nbd", command.Nbd);
-        Add("--nbd-socket", command.NbdSocket is null ? null : Path.GetFullPath(command.NbdSocket));
+        Add("--nbd-socket", command.NbdSocket is null ? host.SocketPath : Path.GetFullPath(command.NbdSocket));
 
         // A device that is there keeps its size unless another is asked for.
         Add("--size", command.Size ?? (File.Exists(host.DevicePath) ? null : DefaultSize));
@@ -93,14 +93,15 @@ internal static class LocalVerbs
 
         using var daemon = new DaemonClient(running.Url);
         var answer = await daemon.GetAsync("/host", HttpContractsJson.Default.HostJson, cancellation);
+        var health = await daemon.GetHealthAsync(cancellation);
         if (command.Json)
         {
-            Listing.Json(io.Out, answer, HttpContractsJson.Default.HostJson);
-            return;
+            Listing.Json(io.Out, new LocalStatusJson(answer, health), HttpContractsJson.Plain.LocalStatusJson);
         }
-
-        var health = await daemon.GetHealthAsync(cancellation);
-        Listing.Host(io.Out, answer, health);
+        else
+        {
+            Listing.Host(io.Out, answer, health);
+        }
     }
 
     /// <summary>Another daemon on the same address would answer in place of ours.</summary>

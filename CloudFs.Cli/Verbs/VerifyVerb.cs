@@ -13,6 +13,9 @@ namespace CloudFs.Cli.Verbs;
 /// </summary>
 internal static class VerifyVerb
 {
+    // EWOULDBLOCK: the file is locked, which a daemon does to its device.
+    private const int WouldBlock = 11;
+
     public static async Task RunAsync(VerifyCommand command, CommandIo io, CancellationToken cancellation)
     {
         var problems = await VerifyAsync(command.Path, io, cancellation);
@@ -42,6 +45,10 @@ internal static class VerifyVerb
         {
             return path == "-" ? io.OpenInput() : new FileStream(
                 path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, 1 << 20, FileOptions.SequentialScan);
+        }
+        catch (IOException locked) when (locked.HResult == WouldBlock)
+        {
+            throw new CommandException($"{path} is in use: stop its daemon first (cloudfs down)");
         }
         catch (Exception failed) when (failed is IOException or UnauthorizedAccessException)
         {

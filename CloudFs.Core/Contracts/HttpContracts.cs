@@ -1,3 +1,5 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
 using System.Text.Json.Serialization;
 
 namespace CloudFs.Core.Contracts;
@@ -121,6 +123,9 @@ public sealed record HealthJson(string Status, IReadOnlyList<HealthIssueJson> Re
 /// <summary>One reason why the status is not ok.</summary>
 public sealed record HealthIssueJson(string Code, string Message);
 
+/// <summary><c>cloudfs status --json</c>: what <c>/host</c> and <c>/healthz</c> say.</summary>
+public sealed record LocalStatusJson(HostJson Host, HealthJson Health);
+
 /// <summary>The body of every answer of 400 and above: one line that says what to do.</summary>
 public sealed record ErrorJson(string Error);
 
@@ -137,5 +142,16 @@ public sealed record ErrorJson(string Error);
 [JsonSerializable(typeof(IReadOnlyList<DiskJson>))]
 [JsonSerializable(typeof(HostJson))]
 [JsonSerializable(typeof(HealthJson))]
+[JsonSerializable(typeof(LocalStatusJson))]
 [JsonSerializable(typeof(ErrorJson))]
-public sealed partial class HttpContractsJson : JsonSerializerContext;
+public sealed partial class HttpContractsJson : JsonSerializerContext
+{
+    /// <summary>
+    /// The same for answers, which nobody pastes into HTML: a quotation mark in a line for people stays one.
+    /// </summary>
+    public static HttpContractsJson Plain => field ??= new HttpContractsJson(
+        new JsonSerializerOptions(Default.GeneratedSerializerOptions!)
+        {
+            Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        });
+}

@@ -90,6 +90,9 @@ internal sealed class DaemonLog : ILoggerFactory
 
     private sealed class LineLogger(DaemonLog log, string category) : ILogger
     {
+        // Tells of a start that failed with a page of stack, where the daemon itself says it in one line.
+        private const string HostCategory = "Microsoft.Extensions.Hosting";
+
         public IDisposable? BeginScope<TState>(TState state)
             where TState : notnull => null;
 
@@ -97,6 +100,7 @@ internal sealed class DaemonLog : ILoggerFactory
         // warning is let through, while our own rooms say things at information.
         public bool IsEnabled(LogLevel logLevel) =>
             logLevel != LogLevel.None
+            && !category.StartsWith(HostCategory, StringComparison.Ordinal)
             && logLevel >= (category.StartsWith("Microsoft.", StringComparison.Ordinal)
                 ? LogLevel.Warning : LogLevel.Information);
 

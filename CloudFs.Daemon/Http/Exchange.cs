@@ -45,6 +45,15 @@ internal sealed class Exchange : IDisposable
 
     public bool IsHead => HttpMethods.IsHead(Request.Method);
 
+    /// <summary>Set once the body was read to its end.</summary>
+    public bool BodyIsTaken { get; set; }
+
+    /// <summary>True while a body may be under way that is too long for Kestrel to read it away by the by.</summary>
+    private bool HasMuchToSend =>
+        !BodyIsTaken
+        && !(Request.ContentLength <= HttpLimits.MaxJsonBytes)
+        && Http.Features.Get<IHttpRequestBodyDetectionFeature>() is { CanHaveBody: true };
+
     public void Dispose() => _ended.Dispose();
 
     /// <summary>Ends <see cref="Ended"/> at once: the answer is being given up.</summary>
@@ -95,14 +104,14 @@ internal sealed class Exchange : IDisposable
         // What a request brought along may stand in the line; it must not make two of it.
         line = line.ReplaceLineEndings(" ");
         Response.Headers.CacheControl = "no-store";
-        if (Http.Features.Get<IHttpRequestBodyDetectionFeature>() is { CanHaveBody: true })
+        if (HasMuchToSend)
         {
             // What is left of the body is not worth reading to its end: a client should not wait to be let send it.
             Response.Headers.Connection = "close";
         }
 
         return WantsJson()
-            ? JsonAsync(new ErrorJson(line), HttpContractsJson.Default.ErrorJson, status)
+            ? JsonAsync(new ErrorJson(line), HttpContractsJson.Plain.ErrorJson, status)
             : TextAsync(line + "\n", status);
     }
 
@@ -135,8 +144,7 @@ internal sealed class Exchange : IDisposable
     /// </summary>
     public async Task DrainAsync()
     {
-        var body = Http.Features.Get<IHttpRequestBodyDetectionFeature>();
-        if (body is not { CanHaveBody: true } || Http.RequestAborted.IsCancellationRequested)
+        if (!HasMuchToSend || Http.RequestAborted.IsCancellationRequested)
         {
             return;
         }

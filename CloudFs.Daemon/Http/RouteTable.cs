@@ -61,5 +61,5 @@ internal static class RouteTable
     }
 
     private static string NotFoundLine { get; } =
-        "there is nothing here; there are " + string.Join(", ", Routes.Select(r => r.Path + r.Query).Distinct());
+        "there is nothing here; there are " + string.Join(", ", Routes.DistinctBy(r => r.Path).Select(r => r.Path + r.Query));
 }

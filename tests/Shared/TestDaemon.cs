@@ -69,6 +69,16 @@ internal sealed class TestDaemon : IAsyncDisposable
         }
     }
 
+    /// <summary>Rots a bit of something that was written, wherever it lies on the device.</summary>
+    public void FlipBitOf(byte[] pattern)
+    {
+        var device = File.ReadAllBytes(DevicePath);
+        var at = device.AsSpan().IndexOf(pattern);
+        Assert.True(at > 0);
+        using var file = File.OpenHandle(DevicePath, FileMode.Open, FileAccess.Write);
+        RandomAccess.Write(file, [(byte)(device[at + 7] ^ 0x10)], at + 7);
+    }
+
     public async ValueTask DisposeAsync()
     {
         await StopAsync();

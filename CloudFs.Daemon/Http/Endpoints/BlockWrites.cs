@@ -155,6 +155,8 @@ internal static class BlockWrites
             throw new HttpRefusalException(
                 400, $"the body goes on after the {data.Length} bytes of Content-Range: nothing was written");
         }
+
+        exchange.BodyIsTaken = true;
     }
 
     private static void Answer(Exchange exchange, Disk disk, ByteRange range, IoStatus status, Id160? version)

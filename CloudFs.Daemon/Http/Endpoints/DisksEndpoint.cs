@@ -13,15 +13,15 @@ internal static class DisksEndpoint
     public static Task ListAsync(Exchange exchange)
     {
         IReadOnlyList<DiskJson> disks = [.. exchange.Engine.ListDisks().Select(Descriptions.Of)];
-        return exchange.JsonAsync(disks, HttpContractsJson.Default.IReadOnlyListDiskJson);
+        return exchange.JsonAsync(disks, HttpContractsJson.Plain.IReadOnlyListDiskJson);
     }
 
     public static Task GetAsync(Exchange exchange) => exchange.JsonAsync(
-        Descriptions.Of(exchange.Engine.FindDisk(exchange.PathArgument)), HttpContractsJson.Default.DiskJson);
+        Descriptions.Of(exchange.Engine.FindDisk(exchange.PathArgument)), HttpContractsJson.Plain.DiskJson);
 
     public static async Task CreateAsync(Exchange exchange)
     {
-        var wanted = await exchange.ReadJsonAsync(HttpContractsJson.Default.NewDiskRequest);
+        var wanted = await exchange.ReadJsonAsync(HttpContractsJson.Plain.NewDiskRequest);
         if (wanted.Replicas is not (null or 1))
         {
             throw new HttpRefusalException(
@@ -33,14 +33,14 @@ internal static class DisksEndpoint
         var disk = await exchange.Engine.CreateDiskAsync(spec, exchange.Ended);
         exchange.Response.Headers.Location = $"/disks/{disk.Id}";
         var answer = new NewDiskAnswer(disk.Id.ToString(), [exchange.Engine.HostId.ToString()]);
-        await exchange.JsonAsync(answer, HttpContractsJson.Default.NewDiskAnswer, status: 201);
+        await exchange.JsonAsync(answer, HttpContractsJson.Plain.NewDiskAnswer, status: 201);
     }
 
     /// <summary>The size first: of the two it is the one that is refused where the device is full.</summary>
     public static async Task ChangeAsync(Exchange exchange)
     {
         var disk = exchange.Engine.FindDisk(exchange.PathArgument);
-        var change = await exchange.ReadJsonAsync(HttpContractsJson.Default.ChangeDiskRequest);
+        var change = await exchange.ReadJsonAsync(HttpContractsJson.Plain.ChangeDiskRequest);
         if (change.Size is { } size)
         {
             await disk.ResizeAsync(size, exchange.Ended);
@@ -51,7 +51,7 @@ internal static class DisksEndpoint
             await exchange.Engine.RenameDiskAsync(disk, name.Length == 0 ? null : name, exchange.Ended);
         }
 
-        await exchange.JsonAsync(Descriptions.Of(disk), HttpContractsJson.Default.DiskJson);
+        await exchange.JsonAsync(Descriptions.Of(disk), HttpContractsJson.Plain.DiskJson);
     }
 
     public static async Task DeleteAsync(Exchange exchange)

@@ -13,7 +13,7 @@ internal static class HealthEndpoint
     {
         var health = exchange.Services.Health.Combine(exchange.Engine.GetHealth());
         return exchange.JsonAsync(
-            Descriptions.Of(health), HttpContractsJson.Default.HealthJson,
+            Descriptions.Of(health), HttpContractsJson.Plain.HealthJson,
             health.Status == HealthBoard.Failed ? 503 : 200);
     }
 }

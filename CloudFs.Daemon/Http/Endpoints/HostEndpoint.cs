@@ -20,6 +20,6 @@ internal static class HostEndpoint
             Http = facts.Http,
             Space = Descriptions.Of(exchange.Engine.GetSpace()),
         };
-        return exchange.JsonAsync(host, HttpContractsJson.Default.HostJson);
+        return exchange.JsonAsync(host, HttpContractsJson.Plain.HostJson);
     }
 }

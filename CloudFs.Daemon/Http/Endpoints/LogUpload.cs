@@ -90,8 +90,14 @@ internal static class LogUpload
         public HttpRefusalException Refusal(int status, string reason)
         {
             var before = _appended + _held;
-            return new HttpRefusalException(status, string.Create(
-                CultureInfo.InvariantCulture, $"entry {before + 1}: {reason}; the {before} before it stand"));
+            var stand = before switch
+            {
+                0 => string.Empty,
+                1 => "; the one before it stands",
+                _ => string.Create(CultureInfo.InvariantCulture, $"; the {before} before it stand"),
+            };
+            return new HttpRefusalException(
+                status, string.Create(CultureInfo.InvariantCulture, $"entry {before + 1}: {reason}{stand}"));
         }
 
         public string Report(StorageEngine engine)

@@ -217,6 +217,35 @@ public sealed class BlocksEndpointTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Damage_behind_the_first_piece_breaks_the_answer_off()
+    {
+        var disk = await _daemon.NewDiskAsync(8 << 20);
+        var data = new byte[4 << 20];
+        new Random(20110).NextBytes(data);
+        await _daemon.PutAsync(disk, 0, data);
+        const int Bad = 3 << 20;
+        await _daemon.RestartAsync(() => _daemon.FlipBitOf(data[Bad..(Bad + 4096)]));
+
+        using var answer = await _daemon.Http.GetAsync(
+            _daemon.At("/blocks?" + disk), HttpCompletionOption.ResponseHeadersRead);
+        Assert.Equal(HttpStatusCode.OK, answer.StatusCode);
+        await Assert.ThrowsAnyAsync<HttpRequestException>(() => answer.Content.ReadAsByteArrayAsync());
+        using var page = await _daemon.SendGetAsync(disk, $"bytes={Bad + 100}-{Bad + 5000}");
+        Assert.Contains(
+            $"{Bad}-{Bad + 4095}", await TestDaemon.LineAsync(page, HttpStatusCode.InternalServerError), StringComparison.Ordinal);
+        Assert.Equal(data[..Bad], await _daemon.ReadAsync(disk, 0, Bad));
+
+        // Neither half a sector of it can be replaced, nor is anything else held up.
+        using var half = await _daemon.SendPutAsync(disk, Bad + 10, [1]);
+        await TestDaemon.LineAsync(half, HttpStatusCode.InternalServerError);
+        await _daemon.PutAsync(disk, Bad, new byte[4096]);
+        Assert.Equal(data[..Bad], (await _daemon.Http.GetByteArrayAsync(_daemon.At("/blocks?" + disk)))[..Bad]);
+        await _daemon.StopAsync();
+        Assert.DoesNotContain("Microsoft", _daemon.Log.ToString(), StringComparison.Ordinal);
+        Assert.DoesNotContain("Content-Length mismatch", _daemon.Log.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Who_is_not_there_is_404()
     {
         foreach (var path in (string[])["/blocks?nobody", "/lsn?nobody", "/extents?nobody", "/stream?nobody"])

@@ -106,7 +106,7 @@ public sealed class LogUploadTests : IAsyncLifetime
         var stream = await StreamAsync();
         var (status, text) = await _mirror.PutLogAsync(stream[..^1]);
         Assert.Equal(HttpStatusCode.BadRequest, status);
-        Assert.Equal("entry 2: the body ends within it; the 1 before it stand\n", text);
+        Assert.Equal("entry 2: the body ends within it; the one before it stands\n", text);
 
         (status, text) = await _mirror.PutLogAsync(Encoding.ASCII.GetBytes("GET / HTTP/1.1\r\n\r\n"));
         Assert.Equal(HttpStatusCode.BadRequest, status);

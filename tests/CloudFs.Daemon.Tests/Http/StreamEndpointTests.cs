@@ -139,7 +139,7 @@ public sealed class StreamEndpointTests : IAsyncLifetime
         await _daemon.PutAsync(_disk, 8192, [3]);
         var whole = await _daemon.Http.GetByteArrayAsync(_daemon.At($"/stream?{_disk}&once"));
         var lengths = await LengthsAsync(whole);
-        await _daemon.RestartAsync(() => Flip(_daemon.DevicePath, marked));
+        await _daemon.RestartAsync(() => _daemon.FlipBitOf(marked));
 
         using var answer = await _daemon.Http.GetAsync(
             _daemon.At($"/stream?{_disk}&once"), HttpCompletionOption.ResponseHeadersRead);
@@ -176,15 +176,6 @@ public sealed class StreamEndpointTests : IAsyncLifetime
         await _daemon.PutAsync(_disk, 4096, new byte[4096]);
         Assert.Contains("\"ok\"", await _daemon.TextAsync("/healthz"), StringComparison.Ordinal);
         Assert.Equal(16384, (await _daemon.ReadAsync(_disk, 0, 16384)).Length);
-    }
-
-    private static void Flip(string path, byte[] pattern)
-    {
-        var device = File.ReadAllBytes(path);
-        var at = device.AsSpan().IndexOf(pattern);
-        Assert.True(at > 0);
-        using var file = File.OpenHandle(path, FileMode.Open, FileAccess.Write);
-        RandomAccess.Write(file, [(byte)(device[at + 7] ^ 0x10)], at + 7);
     }
 
     private async Task<string> HeadAsync() => (await _daemon.TextAsync("/heads")).TrimEnd('\n');
