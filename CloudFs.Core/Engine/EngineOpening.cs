@@ -20,7 +20,7 @@ internal static class EngineOpening
     {
         try
         {
-            return await OpenOwnedAsync(settings, runtime);
+            return await OpenOwnedAsync(settings.Over(new FailStopDevice(settings.Device)), runtime);
         }
         catch
         {

@@ -23,6 +23,16 @@ public sealed class EngineSettings
 
     /// <summary>Bytes of the device to use; all of it when null. A label grows to it, and never shrinks.</summary>
     public ulong? SizeBytes { get; init; }
+
+    /// <summary>The same with another device.</summary>
+    internal EngineSettings Over(IBlockDevice device) => new()
+    {
+        Device = device,
+        OpenBuffer = OpenBuffer,
+        Boot = Boot,
+        HostId = HostId,
+        SizeBytes = SizeBytes,
+    };
 }
 
 /// <summary>A region for the write buffer.</summary>

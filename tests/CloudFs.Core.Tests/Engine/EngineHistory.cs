@@ -1,5 +1,6 @@
 using CloudFs.Core.Disks;
 using CloudFs.Core.Format;
+using CloudFs.Core.Index;
 using CloudFs.Core.Primitives;
 using Xunit;
 
@@ -306,6 +307,6 @@ internal sealed class EngineHistory(Simulation simulation, Random random) : IDis
         }
     }
 
-    private static List<Index.MappedExtent> Map(Disk disk) =>
+    private static List<MappedExtent> Map(Disk disk) =>
         disk.Locked(state => state.Map.Snapshot().Leaves.SelectMany(leaf => leaf).ToList());
 }
