@@ -7,7 +7,8 @@ namespace CloudFs.Core.Disks;
 /// <summary>Describes a disk: its ranges, its damage, its state. Called under the disk's lock.</summary>
 internal static class DiskRanges
 {
-    private const int DamageShown = 100;
+    /// <summary>More ranges than this are counted, not listed.</summary>
+    private const int DamageShown = 1000;
 
     /// <summary>The runs of a range; see <see cref="Disk.Describe"/>.</summary>
     public static void Describe(

@@ -99,7 +99,7 @@ public sealed record DiskStatus
     /// <summary>Time of the newest entry, microseconds since 1970.</summary>
     public required ulong TimeMicros { get; init; }
 
-    /// <summary>Ranges known to answer EIO, at most a hundred of them, in bytes.</summary>
+    /// <summary>Ranges known to answer EIO, at most a thousand of them, in bytes.</summary>
     public required IReadOnlyList<DamageRange> Damage { get; init; }
 
     /// <summary>How many bytes answer EIO in all.</summary>

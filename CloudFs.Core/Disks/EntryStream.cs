@@ -50,7 +50,7 @@ public sealed class EntryStream
                 return true;
             }
 
-            if (!wait || _disk.IsDeleted)
+            if (!wait || (_disk.IsDeleted && _disk.Durable == _disk.Newest))
             {
                 return false;
             }

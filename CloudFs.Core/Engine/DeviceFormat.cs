@@ -44,6 +44,12 @@ public static class DeviceFormat
                 $"the device was {label.DeviceBytes} bytes when it was formatted and has {device.Length} now: part of it is missing");
         }
 
+        if (settings.SizeBytes < label.DeviceBytes)
+        {
+            throw new DeviceRefusedException(
+                $"the device has {label.DeviceBytes} bytes: it can grow, not shrink to --size {settings.SizeBytes}");
+        }
+
         var grown = settings.SizeBytes is { } size && DeviceGeometry.SegmentCount(size) > label.SegmentCount;
         if (grown || report.Decisions.Any(decision => decision.IsDamage))
         {

@@ -9,8 +9,6 @@ internal static class EngineHealth
     /// <summary>Damage that the disks themselves tell, and cease to tell once it is overwritten.</summary>
     private static readonly string[] ToldByDisks = ["gap", "lost-entry", "head-lost", "lost-view"];
 
-    private const int RangesShown = 20;
-
     public static HealthReport Of(
         DiskServices services, RecoveryReport recovery, Housekeeper housekeeper)
     {
@@ -60,18 +58,12 @@ internal static class EngineHealth
             issues.Add(new HealthIssue("disk-read-only", $"disk {name}: {disk.Reason}"));
         }
 
-        foreach (var range in disk.Damage.Take(RangesShown))
+        foreach (var range in disk.Damage)
         {
             issues.Add(new HealthIssue(
                 "damaged-range",
                 $"disk {name}: {range.Length} bytes at {range.Offset} answer EIO: {range.Reason}; overwrite or trim them, or "
                 + "restore them from a copy"));
-        }
-
-        if (disk.Damage.Count > RangesShown)
-        {
-            issues.Add(new HealthIssue(
-                "damaged-range", $"disk {name}: more ranges answer EIO, {disk.DamagedBytes} bytes in all: see /disks/{disk.Id}"));
         }
     }
 }
