@@ -29,11 +29,15 @@ internal static class Tool
     private static readonly string SearchPath =
         "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin:" + Environment.GetEnvironmentVariable("PATH");
 
+    private static readonly string Repository = FindRepository();
+
     /// <summary>The folder of the programs under test.</summary>
-    public static string Dist { get; } = FindDist();
+    public static string Dist { get; } = Environment.GetEnvironmentVariable("CLOUDFS_DIST") is { Length: > 0 } named
+        ? Path.GetFullPath(named)
+        : Path.Combine(Repository, "dist");
 
     /// <summary>The folder of the repository's scripts.</summary>
-    public static string Scripts { get; } = Path.Combine(Path.GetDirectoryName(Dist)!, "scripts");
+    public static string Scripts { get; } = Path.Combine(Repository, "scripts");
 
     public static string CloudFs => Path.Combine(Dist, "cloudfs");
 
@@ -127,19 +131,14 @@ internal static class Tool
     private static string Describe(string program, IEnumerable<string> words) =>
         string.Join(' ', words.Prepend(Path.GetFileName(program)).Select(word => word.Length > 300 ? word[..300] + "…" : word));
 
-    private static string FindDist()
+    private static string FindRepository()
     {
-        if (Environment.GetEnvironmentVariable("CLOUDFS_DIST") is { Length: > 0 } named)
-        {
-            return Path.GetFullPath(named);
-        }
-
         var folder = new DirectoryInfo(AppContext.BaseDirectory);
         while (folder is not null && !File.Exists(Path.Combine(folder.FullName, "CloudFs.slnx")))
         {
             folder = folder.Parent;
         }
 
-        return Path.Combine(folder?.FullName ?? ".", "dist");
+        return folder?.FullName ?? ".";
     }
 }
