@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace CloudFs.SystemTests.Harness;
 
 /// <summary>
@@ -26,14 +28,15 @@ internal sealed class Writer(SectorModel model, int firstSector, int sectors, in
 
     public sealed record Request(ushort Type, int First, int Count, long Sequence, ushort Flags);
 
-    /// <summary>Works until the connection breaks; an error that is told fails the test.</summary>
-    public void Run(string socket, string disk)
+    /// <summary>Works until the connection breaks, or for a time; an error that is told fails the test.</summary>
+    public void Run(string socket, string disk, TimeSpan? time = null)
     {
         _underWay.Clear();
+        var clock = Stopwatch.StartNew();
         try
         {
             using var peer = NbdPeer.Connect(socket, disk);
-            while (true)
+            while (time is null || clock.Elapsed < time)
             {
                 if (_underWay.Count < Window)
                 {
@@ -41,6 +44,11 @@ internal sealed class Writer(SectorModel model, int firstSector, int sectors, in
                     continue;
                 }
 
+                Take(peer);
+            }
+
+            while (_underWay.Count > 0)
+            {
                 Take(peer);
             }
         }
