@@ -189,11 +189,16 @@ internal sealed class Housekeeper(
 
         if (!await TryReserveAsync(free))
         {
-            Trouble = "the file system below the device is full: writes wait until it has room again";
+            // Nobody waits for room that may never come: what finds no segment is refused from now on.
+            Trouble = "the file system below the device is full: writes answer ENOSPC until it has room again, or until what is "
+                + "dead here can be used again; trim, delete a disk or make room there";
+            services.Segments.NothingBelow = true;
+            services.Log.RoomMayHaveChanged();
             return false;
         }
 
         Trouble = null;
+        services.Segments.NothingBelow = false;
         services.Segments.SetNext(free);
         services.Log.RoomMayHaveChanged();
         return true;

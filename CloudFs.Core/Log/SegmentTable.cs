@@ -47,6 +47,7 @@ public sealed class SegmentTable : ILiveness
     private int _free;
     private int _dead;
     private ulong _liveSectors;
+    private bool _refused;
 
     /// <param name="count">Segments on the device.</param>
     public SegmentTable(int count)
@@ -73,6 +74,24 @@ public sealed class SegmentTable : ILiveness
         }
     }
 
+    /// <summary>True when an ordinary write was refused for want of a segment, and there is still none for it.</summary>
+    public bool IsFull
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return Available < Reserve || (_refused && (Available <= Reserve || NothingBelow));
+            }
+        }
+    }
+
+    /// <summary>
+    /// True while the file system below the device gives no more room: free segments are none then, but dead ones, which
+    /// lie on blocks that the file has already, are.
+    /// </summary>
+    public bool NothingBelow { get; set; }
+
     /// <summary>True when segments should be reclaimed, or checkpoints taken so that they can be.</summary>
     public bool IsShort
     {
@@ -80,7 +99,7 @@ public sealed class SegmentTable : ILiveness
         {
             lock (_lock)
             {
-                return _free < Reserve + 2 && _dead > 0;
+                return (_free < Reserve + 2 || NothingBelow) && _dead > 0;
             }
         }
     }
@@ -165,8 +184,9 @@ public sealed class SegmentTable : ILiveness
         lock (_lock)
         {
             segment = Next;
-            if (Available - 1 < (urgent ? 0 : Reserve))
+            if (Available - 1 < (urgent ? 0 : Reserve) || (Next < 0 && NothingBelow && (_dead == 0 || ReclaimIsBlocked)))
             {
+                _refused |= !urgent;
                 return AppendRoom.NoSpace;
             }
 
@@ -175,6 +195,7 @@ public sealed class SegmentTable : ILiveness
                 return AppendRoom.Wait;
             }
 
+            _refused &= urgent;
             Next = -1;
             _free--;
             _segments[segment].State = SegmentState.Open;
