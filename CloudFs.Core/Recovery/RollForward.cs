@@ -17,6 +17,7 @@ public sealed class RollForward(
 {
     private readonly Dictionary<(Id160 Disk, Id160 View), Id160> _secrets = [];
     private readonly HashSet<Id160> _inDoubt = [];
+    private readonly HashSet<Id160> _viewsInDoubt = [];
 
     /// <summary>Segments are missing between what was applied and what follows, because they were reclaimed: gaps are no damage.</summary>
     public bool GapIsReclaimed { get; set; }
@@ -151,7 +152,9 @@ public sealed class RollForward(
             Resume(state, fields.Lsn, fields.Previous, position);
         }
 
-        var judged = state.Head.Lsn + 1 == fields.Lsn && state.Head.Id == fields.Previous && !state.Head.Lock.IsZero;
+        // Reclaimed segments may have held views: the first behind them has nothing to be held against.
+        var viewInDoubt = body?.View is not null && _viewsInDoubt.Remove(fields.Disk);
+        var judged = !viewInDoubt && state.Head.Lsn + 1 == fields.Lsn && state.Head.Id == fields.Previous && !state.Head.Lock.IsZero;
         var error = judged ? ChainRules.Check(state.Head, fields, body) : ChainError.None;
         if (error != ChainError.None)
         {
@@ -184,6 +187,7 @@ public sealed class RollForward(
         {
             // What was in reclaimed segments was dead: later entries, which are here, cover it.
             state.Lsns.ForgetBefore(lsn);
+            _viewsInDoubt.Add(head.Disk);
         }
         else
         {
