@@ -128,11 +128,12 @@ public sealed class FullDeviceTests(ITestOutputHelper output)
         await using var host = await Host.StartAsync(new HostSetup { Size = "160M" });
         var (disk, quiet) = (await host.NewDiskAsync(DiskBytes), await host.NewDiskAsync(DiskBytes));
         var (model, unmoved) = (new SectorModel(DiskBytes), new SectorModel(DiskBytes));
-        for (var round = 0; round < 8; round++)
+        for (var round = 0; round < 6; round++)
         {
-            using (var peer = NbdPeer.Connect(host.Socket, quiet))
+            // Few and early, so that they stay while the segments around them go.
+            if (round < 2)
             {
-                // Few and early, so that they stay while the segments around them go.
+                using var peer = NbdPeer.Connect(host.Socket, quiet);
                 Assert.Equal(0u, Put(peer, unmoved, round));
             }
 
