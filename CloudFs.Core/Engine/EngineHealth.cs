@@ -28,7 +28,7 @@ internal static class EngineHealth
             issues.Add(new HealthIssue("upkeep", trouble));
         }
 
-        if (!services.Segments.HasRoom)
+        if (services.Log.IsFull)
         {
             issues.Add(new HealthIssue(
                 "full", "the device is full: writes answer ENOSPC; trim, delete a disk or grow the device, then they go on"));

@@ -44,6 +44,7 @@ public sealed class LogWriter
     private bool _flushDue;
     private bool _markDue;
     private bool _stopping;
+    private bool _refused;
     private Exception? _failure;
 
     // The loop's own.
@@ -90,6 +91,9 @@ public sealed class LogWriter
     /// <summary>Tells whoever keeps house that a segment was taken (so the next must be prepared) or room is short.</summary>
     public Action? Upkeep { get; set; }
 
+    /// <summary>True when ordinary writes are refused for want of room.</summary>
+    public bool IsFull => !_segments.HasRoom || (Volatile.Read(ref _refused) && !_segments.HasNext);
+
     /// <summary>The end of the log, open commit included. Under the gate.</summary>
     public LogPosition End => _open is null ? _end : _open.Position.Plus(_open.Filled);
 
@@ -106,23 +110,11 @@ public sealed class LogWriter
             return AppendRoom.Failed;
         }
 
-        if (!urgent && !_segments.HasRoom)
+        var room = urgent || _segments.HasRoom ? MakeRoom(size, urgent) : AppendRoom.NoSpace;
+        _refused = urgent ? _refused : room == AppendRoom.NoSpace;
+        if (room != AppendRoom.Ok)
         {
-            return AppendRoom.NoSpace;
-        }
-
-        if (_open is not null && !Fits(_open, size))
-        {
-            CloseOpen(CommitContent.New);
-        }
-
-        if (_open is null)
-        {
-            var room = TryOpen(size, urgent);
-            if (room != AppendRoom.Ok)
-            {
-                return room;
-            }
+            return room;
         }
 
         destination = _open!.Room(size.Bytes);
@@ -258,6 +250,16 @@ public sealed class LogWriter
         {
             return (_end, _nextSequence);
         }
+    }
+
+    private AppendRoom MakeRoom(in AppendSize size, bool urgent)
+    {
+        if (_open is not null && !Fits(_open, size))
+        {
+            CloseOpen(CommitContent.New);
+        }
+
+        return _open is null ? TryOpen(size, urgent) : AppendRoom.Ok;
     }
 
     private bool Fits(OpenCommit open, in AppendSize size)

@@ -73,6 +73,18 @@ public sealed class SegmentTable : ILiveness
         }
     }
 
+    /// <summary>True when ordinary writes may take another segment.</summary>
+    public bool HasNext
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return Available - 1 >= Reserve;
+            }
+        }
+    }
+
     /// <summary>True when segments should be reclaimed, or checkpoints taken so that they can be.</summary>
     public bool IsShort
     {
