@@ -90,7 +90,7 @@ public sealed class Recoverer(
 
             segment = known[use];
             Occupy(segment, use);
-            _roll.GapIsReclaimed = isRebuild && previous != 0 && previous + 1 != use || (isRebuild && previous == 0);
+            _roll.ReclaimedBefore = isRebuild && previous + 1 != use ? use : _roll.ReclaimedBefore;
             previous = use;
             var (end, next) = await ReadSegmentAsync(segment, use, from, durable, written, known);
             if (end is not null)
