@@ -29,6 +29,7 @@ public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Act
 {
     private readonly ChainVerifier _chain = new();
     private readonly HashSet<Id160> _broken = [];
+    private readonly HashSet<Id160> _viewsInDoubt = [];
     private readonly Dictionary<Id160, int> _gapsAtLast = [];
     private int _gaps;
     private long _entries;
@@ -226,10 +227,13 @@ public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Act
         }
 
         // A chain is taken up anew behind what is damaged (which was told) and behind reclaimed segments (which is no fault).
-        var linked = head.Lsn + 1 == fields.Lsn && !(parsed?.View is not null && head.View is null && head.Lsn > 0);
+        // What a gap took may have held views: the first behind it has nothing to be held against.
+        var isView = parsed?.View is not null;
+        var viewInDoubt = isView && _viewsInDoubt.Remove(fields.Disk);
+        var linked = head.Lsn + 1 == fields.Lsn && !viewInDoubt;
         var afterGap = _gapsAtLast.GetValueOrDefault(fields.Disk) != _gaps;
         _gapsAtLast[fields.Disk] = _gaps;
-        var mayResume = _broken.Remove(fields.Disk) || afterGap;
+        var mayResume = _broken.Remove(fields.Disk) || afterGap || viewInDoubt;
         if (pagesHold && (linked || !mayResume))
         {
             var verdict = _chain.Add(header, body);
@@ -244,6 +248,11 @@ public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Act
         if (!pagesHold)
         {
             _broken.Add(fields.Disk);
+        }
+
+        if (!linked && !isView)
+        {
+            _viewsInDoubt.Add(fields.Disk);
         }
 
         _chain.Begin(head.Next(fields, parsed));

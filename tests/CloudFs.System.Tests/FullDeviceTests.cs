@@ -122,6 +122,55 @@ public sealed class FullDeviceTests(ITestOutputHelper output)
         (await host.VerifyAsync()).Ok();
     }
 
+    [Fact]
+    public async Task Without_its_checkpoints_a_device_whose_segments_were_used_again_is_had_back_from_the_log()
+    {
+        await using var host = await Host.StartAsync(new HostSetup { Size = "160M" });
+        var (disk, quiet) = (await host.NewDiskAsync(DiskBytes), await host.NewDiskAsync(DiskBytes));
+        var (model, unmoved) = (new SectorModel(DiskBytes), new SectorModel(DiskBytes));
+        for (var round = 0; round < 6; round++)
+        {
+            // Few and early, so that they stay while the segments around them go.
+            if (round < 2)
+            {
+                using var peer = NbdPeer.Connect(host.Socket, quiet);
+                Assert.Equal(0u, Put(peer, unmoved, round));
+            }
+
+            using (var peer = NbdPeer.Connect(host.Socket, disk))
+            {
+                for (var at = 0; at < 70; at++)
+                {
+                    Assert.Equal(0u, Put(peer, model, at));
+                }
+            }
+
+            // A new view each time.
+            host.Kill();
+            if (round % 3 == 2)
+            {
+                Checkpointless(host.Device);
+            }
+
+            await host.StartAgainAsync();
+            Assert.True((await host.JsonAsync("/disks/" + disk))["writable"]!.GetValue<bool>(), host.LogTail());
+            using var one = NbdPeer.Connect(host.Socket, disk);
+            using var two = NbdPeer.Connect(host.Socket, quiet);
+            Assert.Null(Check(one, model, 100));
+            Assert.Null(Check(two, unmoved, 100));
+        }
+
+        await host.StopAsync();
+        (await host.VerifyAsync()).Ok();
+    }
+
+    private static void Checkpointless(string device)
+    {
+        using var file = File.OpenWrite(device);
+        file.Position = 2 << 20;
+        file.Write(new byte[4 << 20]);
+    }
+
     [RequiresFact(RequiresFactAttribute.Mount)]
     public async Task A_file_on_a_full_file_system_is_told_and_brings_nothing_down()
     {

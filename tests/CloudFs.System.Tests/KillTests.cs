@@ -35,7 +35,7 @@ public sealed class KillTests(ITestOutputHelper output)
             var work = writers.Select(pair => Task.Factory.StartNew(
                 () => pair.Writer.Run(host.Socket, disks[pair.Disk]),
                 CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)).ToArray();
-            await Task.Delay(random.Next(30, 700));
+            await Task.Delay(random.Next(30, 450));
             host.Kill();
             await Task.WhenAll(work);
             var took = await host.StartAgainAsync();

@@ -130,13 +130,13 @@ public sealed class RotTests(ITestOutputHelper output)
         }
 
         var frames = Frames(used);
-        while (places.Count < 60)
+        while (places.Count < 30)
         {
             // Within a commit's record, its trailer, or the header of the entry behind it.
             places.Add(SegmentsAt + frames[random.Next(frames.Count)] + random.Next(1024));
         }
 
-        while (places.Count < 80)
+        while (places.Count < 36)
         {
             // Near a segment's end, where its footer is.
             places.Add(SegmentsAt + ((random.Next(used.Length / SegmentBytes) + 1L) * SegmentBytes) - 1 - random.Next(64 << 10));

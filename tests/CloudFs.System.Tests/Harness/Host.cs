@@ -231,6 +231,9 @@ internal sealed partial class Host : IAsyncDisposable
         return await File.ReadAllBytesAsync(image);
     }
 
+    /// <summary>Whether a file is the write buffer of this host's device.</summary>
+    public bool IsBufferOf(string path) => _deviceIds.Any(id => path.Contains(id, StringComparison.Ordinal));
+
     /// <summary>Verifies the device, which no daemon may have.</summary>
     public Task<Outcome> VerifyAsync() => Tool.RunAsync(Tool.CloudFs, ["verify", Device]);
 
