@@ -5,10 +5,11 @@ namespace CloudFs.Daemon.Http;
 /// <summary>Every limit of the HTTP face, and what breaks if it were bigger or smaller.</summary>
 internal static class HttpLimits
 {
-    /// <summary>
-    /// Bigger: a flood holds more memory (about 10 KiB each at rest). Smaller: operators are locked out.
-    /// </summary>
+    /// <summary>Bigger: a flood holds more memory, about 10 KiB each. Smaller: streams run out of places.</summary>
     public const int MaxConnections = 1024;
+
+    /// <summary>Where Kestrel itself turns connections away: those that are pushed out take a moment to go.</summary>
+    public const int MaxSockets = 2 * MaxConnections;
 
     /// <summary>Streams hold an entry (1.1 MiB at most) each. A host follows a few dozen disks in this way.</summary>
     public const int MaxStreams = 256;

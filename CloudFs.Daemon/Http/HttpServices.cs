@@ -24,6 +24,8 @@ internal sealed class HttpServices
 
     public HttpCounters Counters { get; } = new();
 
+    public ConnectionRoom Connections { get; } = new(HttpLimits.MaxConnections);
+
     public ByteBudget Uploads { get; } = new(HttpLimits.UploadMemory);
 
     public ByteBudget Downloads { get; } = new(HttpLimits.DownloadMemory);

@@ -100,6 +100,10 @@ internal static class MetricsEndpoint
         }
 
         var counters = services.Counters;
+        text.Gauge("cloudfs_http_connections", "Connections.", services.Connections.Open);
+        text.Counter(
+            "cloudfs_http_pushed_out_total", "Silent connections closed for want of room.",
+            services.Connections.PushedOut);
         text.Gauge("cloudfs_http_streams", "Streams that are being read.", services.Streams.Inside);
         text.Gauge("cloudfs_http_log_uploads", "Logs that are being taken in.", services.LogUploads.Inside);
         text.Gauge("cloudfs_http_upload_memory_bytes", "Memory that bodies of writes hold.", services.Uploads.InUse);
