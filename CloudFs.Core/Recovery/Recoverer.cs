@@ -39,7 +39,7 @@ public sealed class Recoverer(
         report.Add("checkpoint", loaded is null ? "no checkpoint: the whole log is read" : $"checkpoint: the log is read from {from}");
 
         var known = loaded is null ? await FindUsesAsync(0) : KnownFrom(from.Use);
-        var durable = loaded?.Durable ?? LogPosition.None;
+        var durable = checkpoints.KnownDurable;
         var end = loaded is null && known.Count == 0
             ? LogEnd.Empty
             : await ReadFromAsync(known, from, durable, written, loaded);
