@@ -95,7 +95,8 @@ internal static class CliMain
             let option = property.GetCustomAttribute<OptionAttribute>()
             where option is not null
             select option.LongName;
-        return OptionRules.FindWithoutValue(arguments, valued.ToHashSet()) is { } missing ? $"{missing} wants a value" : null;
+        return OptionRules.FindWithoutValue(arguments, valued.ToHashSet()) is { } missing
+            ? $"{missing} wants a value" : null;
     }
 
     private static int Explain(ParserResult<object> parsed, CommandIo io)
@@ -118,7 +119,8 @@ internal static class CliMain
             UnknownOptionError unknown => $"there is no option '{unknown.Token}' here; see cloudfs <command> --help",
             MissingRequiredOptionError => "something is missing; see cloudfs <command> --help",
             MissingValueOptionError missing => $"--{missing.NameInfo.LongName} wants a value",
-            BadFormatConversionError { NameInfo.LongName.Length: > 0 } bad => $"--{bad.NameInfo.LongName} has a value that can't be understood",
+            BadFormatConversionError { NameInfo.LongName.Length: > 0 } bad =>
+                $"--{bad.NameInfo.LongName} has a value that can't be understood",
             RepeatedOptionError repeated => $"--{repeated.NameInfo.LongName} is given more than once",
             _ => "the command line can't be understood; see cloudfs <command> --help",
         });
@@ -138,7 +140,8 @@ internal static class CliMain
                 text.MaximumDisplayWidth = 100;
                 text.AddPreOptionsLines(Usage(command));
                 text.AddPostOptionsLine("Disks are named by id, by a prefix of it that is unique, or by name.");
-                text.AddPostOptionsLine("Exit status: 0 done, 1 failed, 2 wrong usage. Errors are one line on standard error.");
+                text.AddPostOptionsLine(
+                    "Exit status: 0 done, 1 failed, 2 wrong usage. Errors are one line on standard error.");
                 return text;
             },
             example => example,

@@ -1,7 +1,8 @@
 namespace CloudFs.Cli;
 
 /// <summary>
-/// The standard streams of a command. Data and what scripts read go to standard output, everything else to standard error.
+/// The standard streams of a command. Data and what scripts read go to standard output, everything else to standard
+/// error.
 /// </summary>
 internal sealed class CommandIo
 {
@@ -41,7 +42,8 @@ internal sealed class CommandIo
     public void Say(string line) => Error.WriteLine(line);
 
     /// <summary>
-    /// Before something is destroyed: a person is asked, a script must have said <c>--yes</c>. Throws unless it may go on.
+    /// Before something is destroyed: a person is asked, a script must have said <c>--yes</c>. Throws unless it may go
+    /// on.
     /// </summary>
     public void Confirm(string whatIsLost, bool yes)
     {

@@ -9,8 +9,8 @@ using CloudFs.Core.Contracts;
 namespace CloudFs.Cli;
 
 /// <summary>
-/// Talks to a daemon over HTTP. Whatever goes wrong becomes a <see cref="CommandException"/> with the daemon's own line,
-/// or with one that says how to reach a daemon.
+/// Talks to a daemon over HTTP. Whatever goes wrong becomes a <see cref="CommandException"/> with the daemon's own
+/// line, or with one that says how to reach a daemon.
 /// </summary>
 internal sealed class DaemonClient : IDisposable
 {
@@ -27,6 +27,9 @@ internal sealed class DaemonClient : IDisposable
         var handler = new SocketsHttpHandler { UseProxy = false, UseCookies = false, AllowAutoRedirect = false };
         _http = new HttpClient(handler) { BaseAddress = url, Timeout = Timeout.InfiniteTimeSpan };
     }
+
+    /// <summary>The daemon's address, as people write it.</summary>
+    private string Where => _base.GetLeftPart(UriPartial.Authority);
 
     /// <summary>The daemon that an option names, else the environment, else the local one.</summary>
     public static DaemonClient For(string? option, CommandIo io)
@@ -111,7 +114,8 @@ internal sealed class DaemonClient : IDisposable
     }
 
     public Task WriteBlocksAsync(string id, ulong offset, ReadOnlyMemory<byte> data, CancellationToken cancellation) =>
-        ChangeBlocksAsync(HttpMethod.Put, id, offset, (ulong)data.Length, new ReadOnlyMemoryContent(data), cancellation);
+        ChangeBlocksAsync(
+            HttpMethod.Put, id, offset, (ulong)data.Length, new ReadOnlyMemoryContent(data), cancellation);
 
     public Task ZeroBlocksAsync(string id, ulong offset, ulong length, CancellationToken cancellation) =>
         ChangeBlocksAsync(HttpMethod.Delete, id, offset, length, new ByteArrayContent([]), cancellation);
@@ -142,8 +146,8 @@ internal sealed class DaemonClient : IDisposable
         catch (HttpRequestException unreachable)
         {
             throw new CommandException(unreachable.HttpRequestError == HttpRequestError.ConnectionError
-                ? $"no daemon answers at {_base.GetLeftPart(UriPartial.Authority)}: start one with cloudfs up, or name another with --daemon"
-                : $"the daemon at {_base.GetLeftPart(UriPartial.Authority)} broke off: {unreachable.Message}");
+                ? $"no daemon answers at {Where}: start one with cloudfs up, or name another with --daemon"
+                : $"the daemon at {Where} broke off: {unreachable.Message}");
         }
 
         if (answer.IsSuccessStatusCode)

@@ -54,7 +54,8 @@ internal static class Listing
             Field("replica", $"host {replica.Host}, device {replica.Device}{(replica.Witness ? ", witness" : "")}");
         }
 
-        Field("health", disk.Health.Reason.Length == 0 ? disk.Health.Status : $"{disk.Health.Status}: {disk.Health.Reason}");
+        var reason = disk.Health.Reason;
+        Field("health", reason.Length == 0 ? disk.Health.Status : $"{disk.Health.Status}: {reason}");
         foreach (var damage in disk.Health.Damage)
         {
             var last = damage.Offset + damage.Length - 1;
@@ -78,7 +79,8 @@ internal static class Listing
         Field("device", $"{host.Device} at {host.DevicePath}");
         Field("http", host.Http);
         Field("nbd", string.Join(", ", host.Nbd));
-        Field("space", $"{SizeText.Format(host.Space.Free + host.Space.Reclaimable)} of {SizeText.Format(host.Space.Capacity)} free");
+        var free = host.Space.Free + host.Space.Reclaimable;
+        Field("space", $"{SizeText.Format(free)} of {SizeText.Format(host.Space.Capacity)} free");
 
         void Field(string name, string value) => output.WriteLine($"{name,-12}{value}");
     }

@@ -7,5 +7,6 @@ internal static class Sizes
 {
     public static ulong Parse(string what, string text) => SizeText.TryParse(text, out var bytes)
         ? bytes
-        : throw new CommandException($"{what} '{text}': expected bytes, or a size such as 512M, 64G, 1T", ExitStatus.Usage);
+        : throw new CommandException(
+            $"{what} '{text}': expected bytes, or a size such as 512M, 64G, 1T", ExitStatus.Usage);
 }

@@ -30,7 +30,8 @@ internal static class ReplicatorMain
                 output.WriteLine($"replicator {ProductVersion.Text}");
                 return 0;
             default:
-                error.WriteLine("replicator: not there yet: this version keeps each disk on one host, without a replicator");
+                error.WriteLine(
+                    "replicator: not there yet: this version keeps each disk on one host, without a replicator");
                 return Usage;
         }
     }
@@ -45,7 +46,8 @@ internal static class ReplicatorMain
             MaximumDisplayWidth = 100,
             AdditionalNewLineAfterOption = false,
         };
-        help.AddPreOptionsLine("It is not there yet: in this version a disk lives on one host, which needs no replicator.");
+        help.AddPreOptionsLine(
+            "It is not there yet: in this version a disk lives on one host, which needs no replicator.");
         help.AddOptions(parsed);
         help.AddPostOptionsLine("Exit status: 0 for --help and --version, 2 for anything else.");
         return help.ToString().TrimEnd();

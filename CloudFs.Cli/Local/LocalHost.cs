@@ -4,9 +4,9 @@ using System.Globalization;
 namespace CloudFs.Cli.Local;
 
 /// <summary>
-/// A host that lives in a folder of this machine: its device, its log, and a file with the id of its process and where it
-/// serves HTTP. The file may be stale after a crash, so it is believed only where the process is a cloudfsd with this
-/// folder's device on its command line.
+/// A host that lives in a folder of this machine: its device, its log, and a file with the id of its process and where
+/// it serves HTTP. The file may be stale after a crash, so it is believed only where the process is a cloudfsd with
+/// this folder's device on its command line.
 /// </summary>
 internal sealed class LocalHost
 {
@@ -93,8 +93,10 @@ internal sealed class LocalHost
     {
         try
         {
-            var words = File.ReadAllText(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}/cmdline")).Split('\0');
-            return words.Any(word => Path.GetFileNameWithoutExtension(word) == "cloudfsd") && words.Contains(DevicePath);
+            var commandLine = File.ReadAllText(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}/cmdline"));
+            var words = commandLine.Split('\0');
+            return words.Any(word => Path.GetFileNameWithoutExtension(word) == "cloudfsd")
+                && words.Contains(DevicePath);
         }
         catch (Exception gone) when (gone is IOException or UnauthorizedAccessException)
         {
@@ -107,8 +109,9 @@ internal sealed class LocalHost
     {
         const string Name = "cloudfsd";
         var folder = Path.GetDirectoryName(Environment.ProcessPath) ?? AppContext.BaseDirectory;
-        string[] places = [folder, AppContext.BaseDirectory, .. (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':')];
-        return places.Where(place => place.Length > 0).Select(place => Path.Combine(place, Name)).FirstOrDefault(File.Exists)
+        var path = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries);
+        string[] places = [folder, AppContext.BaseDirectory, .. path];
+        return places.Select(place => Path.Combine(place, Name)).FirstOrDefault(File.Exists)
             ?? throw new CommandException($"there is no {Name} beside {folder}/cloudfs and none on the PATH");
     }
 }

@@ -41,7 +41,8 @@ internal sealed class UpCommand : LocalCommand
     [Option("nbd", MetaValue = "ADDR:PORT", HelpText = "Where NBD is served. Default 127.0.0.1:10809.")]
     public string? Nbd { get; set; }
 
-    [Option("nbd-socket", MetaValue = "PATH", HelpText = "A Unix socket where NBD is served as well. Default DIR/nbd.sock.")]
+    [Option("nbd-socket", MetaValue = "PATH",
+        HelpText = "A Unix socket where NBD is served as well. Default DIR/nbd.sock.")]
     public string? NbdSocket { get; set; }
 }
 

@@ -4,8 +4,8 @@ using Microsoft.Win32.SafeHandles;
 namespace CloudFs.Cli.Transfer;
 
 /// <summary>
-/// Copies a disk out: into a file, where holes stay holes and several pieces are under way at a time, or as a stream, in
-/// order and with the zeroes written out. Remembers whether all pieces were of the same version.
+/// Copies a disk out: into a file, where holes stay holes and several pieces are under way at a time, or as a stream,
+/// in order and with the zeroes written out. Remembers whether all pieces were of the same version.
 /// </summary>
 internal sealed class Export(DaemonClient daemon, string disk, Progress progress)
 {

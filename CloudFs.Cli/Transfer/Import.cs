@@ -8,7 +8,9 @@ namespace CloudFs.Cli.Transfer;
 /// </summary>
 internal sealed class Import(DaemonClient daemon, string disk, ulong diskSize, Progress progress)
 {
-    /// <summary>Zeroes are looked for in blocks of this size: smaller runs are not worth a request of their own.</summary>
+    /// <summary>
+    /// Zeroes are looked for in blocks of this size: smaller runs are not worth a request of their own.
+    /// </summary>
     internal const int BlockBytes = 64 << 10;
 
     private const int PieceBytes = 4 << 20;
@@ -85,7 +87,9 @@ internal sealed class Import(DaemonClient daemon, string disk, ulong diskSize, P
         ArrayPool<byte>.Shared.Return(buffer);
     }
 
-    /// <summary>Where the run ends that begins at <paramref name="start"/>: blocks that are all zero, or all not.</summary>
+    /// <summary>
+    /// Where the run ends that begins at <paramref name="start"/>: blocks that are all zero, or all not.
+    /// </summary>
     internal static int RunEnd(ReadOnlySpan<byte> piece, int start, out bool zero)
     {
         zero = IsZeroBlock(piece, start);
@@ -144,8 +148,9 @@ internal sealed class Import(DaemonClient daemon, string disk, ulong diskSize, P
     }
 
     /// <summary>
-    /// True when the range was a hole before the import began. Runs of the same content are one in the daemon's account,
-    /// and the import only goes forward: so one extent covers the range, at or behind the last that was looked at.
+    /// True when the range was a hole before the import began. Runs of the same content are one in the daemon's
+    /// account, and the import only goes forward: so one extent covers the range, at or behind the last that was looked
+    /// at.
     /// </summary>
     private bool IsHole(ulong from, ulong to)
     {
@@ -154,6 +159,7 @@ internal sealed class Import(DaemonClient daemon, string disk, ulong diskSize, P
             _extent++;
         }
 
-        return _extent < _extents.Count && _extents[_extent].Content == ExtentContent.Hole && to <= _extents[_extent].End;
+        return _extent < _extents.Count
+            && _extents[_extent].Content == ExtentContent.Hole && to <= _extents[_extent].End;
     }
 }

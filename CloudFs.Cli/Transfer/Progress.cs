@@ -4,8 +4,8 @@ using CloudFs.Core.Contracts;
 namespace CloudFs.Cli.Transfer;
 
 /// <summary>
-/// Says on a terminal how far a copy is, at what rate, and when it will be over; from two seconds on, four times a second,
-/// on one line that it wipes out in the end. Thread-safe.
+/// Says on a terminal how far a copy is, at what rate, and when it will be over; from two seconds on, four times a
+/// second, on one line that it wipes out in the end. Thread-safe.
 /// </summary>
 internal sealed class Progress : IDisposable
 {
@@ -80,9 +80,13 @@ internal sealed class Progress : IDisposable
         return $"{SizeText.Format(done)} of {SizeText.Format(all)}, {rate}/s{left}";
     }
 
-    private static string Clock(TimeSpan left) => left.TotalHours >= 1
-        ? string.Create(CultureInfo.InvariantCulture, $"{(long)left.TotalHours}:{left.Minutes:00}:{left.Seconds:00} left")
-        : string.Create(CultureInfo.InvariantCulture, $"{left.Minutes}:{left.Seconds:00} left");
+    private static string Clock(TimeSpan left)
+    {
+        var hours = (long)left.TotalHours;
+        return hours > 0
+            ? string.Create(CultureInfo.InvariantCulture, $"{hours}:{left.Minutes:00}:{left.Seconds:00} left")
+            : string.Create(CultureInfo.InvariantCulture, $"{left.Minutes}:{left.Seconds:00} left");
+    }
 
     private void Show()
     {

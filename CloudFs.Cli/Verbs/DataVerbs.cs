@@ -75,7 +75,8 @@ internal static class DataVerbs
         if (image.Length > disk.Size)
         {
             throw new CommandException(
-                $"the image has {image.Length} bytes, the disk {disk.Size}: cloudfs resize {command.Disk} {image.Length}");
+                $"the image has {image.Length} bytes, the disk {disk.Size}: "
+                + $"cloudfs resize {command.Disk} {image.Length}");
         }
 
         using var progress = new Progress(io, image.Length, TimeProvider.System);

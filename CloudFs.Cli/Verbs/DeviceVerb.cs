@@ -8,12 +8,14 @@ using CloudFs.Core.Recovery;
 
 namespace CloudFs.Cli.Verbs;
 
-/// <summary>The commands that open a device themselves, without a daemon: <c>nuke</c>, and <c>verify</c> of a device.</summary>
+/// <summary>
+/// The commands that open a device themselves, without a daemon: <c>nuke</c>, and <c>verify</c> of a device.
+/// </summary>
 internal static class DeviceVerb
 {
     /// <summary>
-    /// Makes a device blank. What another daemon holds is refused whatever was said; what the kernel uses, and what holds
-    /// anything at all, wants a yes.
+    /// Makes a device blank. What another daemon holds is refused whatever was said; what the kernel uses, and what
+    /// holds anything at all, wants a yes.
     /// </summary>
     public static async Task NukeAsync(NukeCommand command, CommandIo io)
     {

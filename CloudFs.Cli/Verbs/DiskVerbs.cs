@@ -65,7 +65,8 @@ internal static class DiskVerbs
         using var daemon = DaemonClient.For(command.Daemon, io);
         var disk = await daemon.FindDiskAsync(command.Disk, cancellation);
         var name = disk.Name is null ? disk.Id : $"{disk.Id} ({disk.Name})";
-        io.Confirm($"disk {name} with {SizeText.Format(disk.LiveBytes)} of data and its history will be lost", command.Yes);
+        var size = SizeText.Format(disk.LiveBytes);
+        io.Confirm($"disk {name} with {size} of data and its history will be lost", command.Yes);
         await daemon.DeleteAsync("/disks/" + disk.Id, cancellation);
     }
 

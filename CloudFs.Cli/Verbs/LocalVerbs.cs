@@ -45,7 +45,8 @@ internal static class LocalVerbs
         using var process = host.StartDaemon(options);
         var answer = await WaitUntilUpAsync(host, process, url, cancellation);
         host.Remember(process.Id, url);
-        io.Say($"up: HTTP {answer.Http}, NBD {string.Join(", ", answer.Nbd)}, process {process.Id}, log {host.LogPath}");
+        var nbd = string.Join(", ", answer.Nbd);
+        io.Say($"up: HTTP {answer.Http}, NBD {nbd}, process {process.Id}, log {host.LogPath}");
 
         void Add(string option, string? value)
         {
@@ -111,7 +112,8 @@ internal static class LocalVerbs
         if (await daemon.TryGetHostAsync(cancellation) is { } other)
         {
             throw new CommandException(
-                $"{url.Authority} is served by process {other.Pid} over {other.DevicePath} already: choose another --http");
+                $"{url.Authority} is served by process {other.Pid} over {other.DevicePath} already: "
+                + "choose another --http");
         }
     }
 
@@ -135,6 +137,7 @@ internal static class LocalVerbs
             await Task.Delay(Poll, cancellation);
         }
 
-        throw new CommandException($"the daemon does not answer after {StartPatience.TotalSeconds:0} s: see {host.LogPath}");
+        throw new CommandException(
+            $"the daemon does not answer after {StartPatience.TotalSeconds:0} s: see {host.LogPath}");
     }
 }

@@ -8,8 +8,8 @@ namespace CloudFs.Cli.Verbs;
 
 /// <summary>
 /// <c>verify</c>: checks a device or a stream without a daemon. Heads go to standard output, a line
-/// <c>&lt;base id&gt;:&lt;version id&gt; lsn &lt;n&gt;</c> each; forced views and problems go to standard error, and a problem
-/// makes the exit status 1.
+/// <c>&lt;base id&gt;:&lt;version id&gt; lsn &lt;n&gt;</c> each; forced views and problems go to standard error, and a
+/// problem makes the exit status 1.
 /// </summary>
 internal static class VerifyVerb
 {

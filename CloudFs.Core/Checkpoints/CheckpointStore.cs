@@ -25,6 +25,9 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
     /// <summary>Where the newest checkpoint says that the log is to be read from.</summary>
     public LogPosition NewestRollFrom => _roots.OfType<CheckpointRoot>().MaxBy(root => root.Sequence)?.RollFrom ?? LogPosition.None;
 
+    /// <summary>Up to where the log was durable by any root that is whole, even if its pages are not.</summary>
+    public LogPosition KnownDurable { get; private set; }
+
     /// <summary>Segments that the newest checkpoint spilled into.</summary>
     public int SpillsOfNewest => _roots.OfType<CheckpointRoot>().MaxBy(root => root.Sequence)?.Spills.Count ?? 0;
 
@@ -40,9 +43,10 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
         for (var slot = 0; slot < DeviceGeometry.CheckpointSlots; slot++)
         {
             _roots[slot] = await ReadRootAsync(slot, segmentCount, tellDamage);
+            KnownDurable = _roots[slot] is { } root && root.Durable > KnownDurable ? root.Durable : KnownDurable;
         }
 
-        foreach (var root in _roots.OfType<CheckpointRoot>().OrderByDescending(root => root.Sequence).ToArray())
+        foreach (var root in _roots.OfType<CheckpointRoot>().OrderByDescending(one => one.Sequence).ToArray())
         {
             try
             {

@@ -15,7 +15,8 @@ public static class OptionRules
     {
         for (var i = 0; i < arguments.Count && arguments[i] != Dashes; i++)
         {
-            if (!arguments[i].StartsWith(Dashes, StringComparison.Ordinal) || !valued.Contains(arguments[i][Dashes.Length..]))
+            if (!arguments[i].StartsWith(Dashes, StringComparison.Ordinal)
+                || !valued.Contains(arguments[i][Dashes.Length..]))
             {
                 continue;
             }

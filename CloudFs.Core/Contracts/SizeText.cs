@@ -10,7 +10,9 @@ public static class SizeText
 {
     private const string Suffixes = "KMGTPE";
 
-    /// <summary>Parses a size in bytes; false for anything that is not exactly one number with one known suffix.</summary>
+    /// <summary>
+    /// Parses a size in bytes; false for anything that is not exactly one number with one known suffix.
+    /// </summary>
     public static bool TryParse(ReadOnlySpan<char> text, out ulong bytes)
     {
         bytes = 0;

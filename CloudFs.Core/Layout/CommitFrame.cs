@@ -90,7 +90,10 @@ public readonly record struct CommitFrame(
         LayoutCheck.Seal(destination, CommitFrameLayout.Check);
     }
 
-    /// <summary>Seals the head of a trailer; its prefixes, which prove themselves, are in place from <see cref="CommitFrameLayout.Size"/> on.</summary>
+    /// <summary>
+    /// Seals the head of a trailer; its prefixes, which prove themselves, are in place from
+    /// <see cref="CommitFrameLayout.Size"/> on.
+    /// </summary>
     public void SealTrailer(Span<byte> trailer)
     {
         TrailerMagic.CopyTo(trailer);

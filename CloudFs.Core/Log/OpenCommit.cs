@@ -79,7 +79,7 @@ internal sealed class OpenCommit(WriteBuffer buffer, int slot, LogPosition posit
         var bytes = _memory.Span[..Length];
         bytes[Filled..].Clear();
         var trailer = bytes.Slice(Filled, trailerLength);
-        WritePrefixes(bytes[..Filled], trailer[CommitFrameLayout.Size..]);
+        WritePrefixes(device, bytes[..Filled], trailer[CommitFrameLayout.Size..]);
         var frame = new CommitFrame(
             device, Position, content, Length, Filled - CommitFrameLayout.RecordBytes, _items, trailerLength, durable,
             Sequence, nextSegment);
@@ -87,14 +87,14 @@ internal sealed class OpenCommit(WriteBuffer buffer, int slot, LogPosition posit
         frame.WriteRecord(bytes);
     }
 
-    private static void WritePrefixes(ReadOnlySpan<byte> commit, Span<byte> prefixes)
+    private void WritePrefixes(Id160 device, ReadOnlySpan<byte> commit, Span<byte> prefixes)
     {
         for (var offset = CommitFrameLayout.RecordBytes; offset < commit.Length;)
         {
             var measured = LogItem.TryMeasure(commit[offset..], out var headerLength, out var totalLength);
             Invariant.That(measured, "a commit holds whole items");
             var prefix = commit.Slice(offset, LogItem.PrefixLength(commit.Slice(offset, headerLength)));
-            TrailerPrefix.Write(prefixes, offset, prefix);
+            TrailerPrefix.Write(prefixes, device, Position, offset, prefix);
             prefixes = prefixes[(AppendSize.PrefixHeaderBytes + prefix.Length)..];
             offset += totalLength;
         }

@@ -131,16 +131,19 @@ public sealed class SegmentCatalog
 
         var catalog = new SegmentCatalog(footer.Use, [], new byte[Math.Max(footer.CopiesLength, 1)]);
         var offset = 0;
+        uint end = 0;
         for (var i = 0; i < footer.CopyCount; i++)
         {
             var entry = bytes.AsMemory(footer.CopiesLength + (i * SegmentFooter.PlaceBytes), SegmentFooter.PlaceBytes);
             var place = BinaryPrimitives.ReadUInt32LittleEndian(entry.Span);
             var length = BinaryPrimitives.ReadInt32LittleEndian(entry.Span[4..]);
-            if (length <= 0 || length > footer.CopiesLength - offset || place > (uint)(footer.CommitsEnd - length))
+            if (length <= 0 || length > footer.CopiesLength - offset || place < end
+                || place > (long)footer.CommitsEnd - length)
             {
                 return null;
             }
 
+            end = place + (uint)length;
             var copy = bytes.AsMemory(offset, length);
             offset += length;
             if (!LogItem.Proves(copy.Span))

@@ -248,7 +248,7 @@ public sealed class SegmentScan
             return false;
         }
 
-        var prefixes = TrailerPrefix.ReadAll(trailer[CommitFrameLayout.Size..], frame.ItemCount);
+        var prefixes = TrailerPrefix.ReadAll(trailer[CommitFrameLayout.Size..], _device, frame.Position, frame.ItemCount);
         var commit = Bytes.Slice((int)frame.Position.Offset, frame.TrailerOffset);
         var offset = CommitFrameLayout.RecordBytes;
         foreach (var (place, prefix) in prefixes)
@@ -334,7 +334,7 @@ public sealed class SegmentScan
         var trailer = TrailerOf(frame);
         var headHolds = CommitFrame.TryReadTrailer(trailer.Span, _device, out var copy) == LayoutFault.None
             && copy.Position == frame.Position;
-        var prefixes = TrailerPrefix.ReadAll(trailer[CommitFrameLayout.Size..], frame.ItemCount);
+        var prefixes = TrailerPrefix.ReadAll(trailer[CommitFrameLayout.Size..], _device, frame.Position, frame.ItemCount);
         DamagedTrailers += headHolds && prefixes.Count == frame.ItemCount ? 0 : 1;
         return prefixes;
     }

@@ -1,28 +1,33 @@
 using System.Buffers.Binary;
 using CloudFs.Core.Format;
+using CloudFs.Core.Primitives;
 
 namespace CloudFs.Core.Log;
 
 /// <summary>
-/// What a commit's trailer repeats of one item: a u32 place in the commit, a u32 length, a u64 check (XXH64 of place, length and
-/// bytes), then the bytes. Each proves itself, so that one bad spot in a long trailer costs one item's copy.
+/// What a commit's trailer repeats of one item: a u32 place in the commit, a u32 length, a u64 check, then the bytes. Each
+/// proves itself, so that one bad spot in a long trailer costs one item's copy. The check is the XXH64 of device id, commit's
+/// position, place, length and bytes: where a block of the trailer and one of the items were not written, both may hold
+/// what an earlier use of the segment put there, and fit each other.
 /// </summary>
 internal static class TrailerPrefix
 {
     private const int CheckOffset = 8;
 
     /// <summary>Writes a prefix behind its header.</summary>
-    public static void Write(Span<byte> destination, int place, ReadOnlySpan<byte> prefix)
+    public static void Write(
+        Span<byte> destination, Id160 device, LogPosition commit, int place, ReadOnlySpan<byte> prefix)
     {
         BinaryPrimitives.WriteInt32LittleEndian(destination, place);
         BinaryPrimitives.WriteInt32LittleEndian(destination[4..], prefix.Length);
         prefix.CopyTo(destination[AppendSize.PrefixHeaderBytes..]);
         BinaryPrimitives.WriteUInt64LittleEndian(
-            destination[CheckOffset..], CheckOf(destination[..(AppendSize.PrefixHeaderBytes + prefix.Length)]));
+            destination[CheckOffset..], CheckOf(device, commit, destination[..(AppendSize.PrefixHeaderBytes + prefix.Length)]));
     }
 
     /// <summary>Reads all that can be read of the prefixes of a trailer, by the places of their items.</summary>
-    public static SortedDictionary<int, ReadOnlyMemory<byte>> ReadAll(ReadOnlyMemory<byte> prefixes, int count)
+    public static SortedDictionary<int, ReadOnlyMemory<byte>> ReadAll(
+        ReadOnlyMemory<byte> prefixes, Id160 device, LogPosition commit, int count)
     {
         var found = new SortedDictionary<int, ReadOnlyMemory<byte>>();
         for (; count > 0 && prefixes.Length >= AppendSize.PrefixHeaderBytes; count--)
@@ -35,7 +40,7 @@ internal static class TrailerPrefix
 
             var whole = prefixes[..(AppendSize.PrefixHeaderBytes + length)];
             if (LogItem.IsSoundPrefix(whole.Span[AppendSize.PrefixHeaderBytes..])
-                && CheckOf(whole.Span) == BinaryPrimitives.ReadUInt64LittleEndian(whole.Span[CheckOffset..]))
+                && CheckOf(device, commit, whole.Span) == BinaryPrimitives.ReadUInt64LittleEndian(whole.Span[CheckOffset..]))
             {
                 found[BinaryPrimitives.ReadInt32LittleEndian(whole.Span)] = whole[AppendSize.PrefixHeaderBytes..];
             }
@@ -47,9 +52,13 @@ internal static class TrailerPrefix
         return found;
     }
 
-    private static ulong CheckOf(ReadOnlySpan<byte> whole)
+    private static ulong CheckOf(Id160 device, LogPosition commit, ReadOnlySpan<byte> whole)
     {
+        Span<byte> owner = stackalloc byte[Id160.Size + sizeof(ulong)];
+        device.WriteTo(owner);
+        BinaryPrimitives.WriteUInt64LittleEndian(owner[Id160.Size..], commit.Value);
         var hash = default(XXH64);
+        hash.Update(owner);
         hash.Update(whole[..CheckOffset]);
         hash.Update(whole[AppendSize.PrefixHeaderBytes..]);
         return hash.Digest();

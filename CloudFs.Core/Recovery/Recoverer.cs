@@ -39,7 +39,7 @@ public sealed class Recoverer(
         report.Add("checkpoint", loaded is null ? "no checkpoint: the whole log is read" : $"checkpoint: the log is read from {from}");
 
         var known = loaded is null ? await FindUsesAsync(0) : KnownFrom(from.Use);
-        var durable = loaded?.Durable ?? LogPosition.None;
+        var durable = checkpoints.KnownDurable;
         var end = loaded is null && known.Count == 0
             ? LogEnd.Empty
             : await ReadFromAsync(known, from, durable, written, loaded);
@@ -90,7 +90,7 @@ public sealed class Recoverer(
 
             segment = known[use];
             Occupy(segment, use);
-            _roll.GapIsReclaimed = isRebuild && previous != 0 && previous + 1 != use || (isRebuild && previous == 0);
+            _roll.ReclaimedBefore = isRebuild && previous + 1 != use ? use : _roll.ReclaimedBefore;
             previous = use;
             var (end, next) = await ReadSegmentAsync(segment, use, from, durable, written, known);
             if (end is not null)
@@ -137,21 +137,24 @@ public sealed class Recoverer(
         {
             _segments.Seal(use);
             _nextCommit = Math.Max(_nextCommit, sealedBy.LastSequence + 1);
-            if (await _walker.ReadCatalogAsync(segment, sealedBy) is { IsIncomplete: false } catalog)
+            var catalog = await _walker.ReadCatalogAsync(segment, sealedBy);
+            if (catalog is null or { DamagedCopies: > 0 })
             {
-                if (catalog.DamagedCopies > 0)
-                {
-                    report.AddDamage(
-                        "damaged-copy",
-                        $"{catalog.DamagedCopies} second copies of headers in segment {segment} (use {use}) are damaged; the originals are whole");
-                }
-
-                await ApplyCatalogAsync(catalog, segment, from);
-                return (null, sealedBy.NextSegment);
+                var torn = Start(use + 1) > durable && Start(use + 1) > written
+                    && !await HasFollowerAsync(use, known, sealedBy.NextSegment);
+                Tell(torn, "footer", $"the footer of segment {segment} (use {use}) is not whole: the headers in place are read instead");
             }
 
-            var torn = Start(use + 1) > durable && Start(use + 1) > written && !await HasFollowerAsync(use, known, sealedBy.NextSegment);
-            Tell(torn, "footer", $"the footer of segment {segment} (use {use}) is not whole: its commits are read instead");
+            if (catalog is { IsIncomplete: false })
+            {
+                await ApplyCatalogAsync(catalog, segment, from);
+                if (catalog.DamagedCopies > 0)
+                {
+                    await WriteFooterAsync(catalog, segment, sealedBy.CommitsEnd, sealedBy.NextSegment, sealedBy.LastSequence);
+                }
+
+                return (null, sealedBy.NextSegment);
+            }
         }
 
         var bytes = await _walker.ReadSegmentAsync(segment);
@@ -181,16 +184,24 @@ public sealed class Recoverer(
     private async Task MendFooterAsync(SegmentScan scan, int segment, ulong use, int commitsEnd, int next)
     {
         var catalog = CatalogOf(scan, use);
+        if (scan.Holes.Count == 0 && catalog.Count == scan.Items.Count)
+        {
+            await WriteFooterAsync(catalog, segment, commitsEnd, next, scan.LastSequence);
+        }
+    }
+
+    private async Task WriteFooterAsync(SegmentCatalog catalog, int segment, int commitsEnd, int next, ulong lastSequence)
+    {
         var length = catalog.FooterBytes(0, 0, label.PhysicalBlock);
-        if (scan.Holes.Count > 0 || catalog.Count < scan.Items.Count || commitsEnd + length > DeviceGeometry.SegmentBytes)
+        if (commitsEnd + length > DeviceGeometry.SegmentBytes)
         {
             return;
         }
 
         var footer = new byte[length];
-        catalog.WriteFooter(footer, label.DeviceId, commitsEnd, next, scan.LastSequence);
+        catalog.WriteFooter(footer, label.DeviceId, commitsEnd, next, lastSequence);
         await device.WriteAsync(DeviceGeometry.SegmentOffset(segment) + (ulong)(DeviceGeometry.SegmentBytes - length), footer);
-        report.Add("mended-footer", $"the footer of segment {segment} (use {use}) was written again");
+        report.Add("mended-footer", $"the footer of segment {segment} (use {catalog.Use}) was written again");
     }
 
     private static SegmentCatalog CatalogOf(SegmentScan scan, ulong use)

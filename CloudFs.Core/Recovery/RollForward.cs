@@ -17,10 +17,13 @@ public sealed class RollForward(
 {
     private readonly Dictionary<(Id160 Disk, Id160 View), Id160> _secrets = [];
     private readonly HashSet<Id160> _inDoubt = [];
-    private readonly HashSet<Id160> _viewsInDoubt = [];
+    private readonly HashSet<Id160> _viewUnknown = [];
 
-    /// <summary>Segments are missing between what was applied and what follows, because they were reclaimed: gaps are no damage.</summary>
-    public bool GapIsReclaimed { get; set; }
+    /// <summary>
+    /// The newest use before which segments are missing because they were reclaimed; 0 for none. A disk whose entries were all
+    /// applied from older uses may lack some without damage.
+    /// </summary>
+    public ulong ReclaimedBefore { get; set; }
 
     /// <summary>Applies an item whose header proves itself. <paramref name="readBody"/> gives an entry's body when it is wanted.</summary>
     public async ValueTask ApplyAsync(
@@ -118,11 +121,21 @@ public sealed class RollForward(
             report.AddDamage("head-lost", $"disk {id}: {state.Suspect}");
         }
 
-        foreach (var state in disks.Values)
+        foreach (var (id, state) in disks.ToArray())
         {
+            if (state.Head.View is null)
+            {
+                report.AddDamage("orphan", $"disk {id}: its entries are there, but no view of it: it is left out");
+                state.Map.Clear(LogPosition.None);
+                disks.Remove(id);
+            }
+
             Settle(state);
         }
     }
+
+    private bool MayLackReclaimed(DiskState? state) => ReclaimedBefore > 0
+        && (state is null || state.Lsns.Runs.Count == 0 || state.Lsns.Runs[^1].Use < ReclaimedBefore);
 
     private void ApplyRecord(in DeviceRecord record)
     {
@@ -138,11 +151,19 @@ public sealed class RollForward(
     {
         if (state is null)
         {
-            state = new DiskState(segments);
-            if (fields.Lsn != 1 && (body?.View is null || !GapIsReclaimed))
+            if (fields.Lsn != 1 && !MayLackReclaimed(null))
             {
                 report.AddDamage("orphan", $"LSN {fields.Lsn} of disk {fields.Disk} at {position}: its beginning is missing");
                 return;
+            }
+
+            // Its view may follow: a view releases the segments of those before it, but not of the data.
+            state = new DiskState(segments);
+            if (fields.Lsn != 1)
+            {
+                state.Head = new ChainHead { Disk = fields.Disk, Lsn = fields.Lsn - 1, Id = fields.Previous };
+                state.Lsns.ForgetBefore(fields.Lsn);
+                _viewUnknown.Add(fields.Disk);
             }
 
             disks.Add(fields.Disk, state);
@@ -152,9 +173,9 @@ public sealed class RollForward(
             Resume(state, fields.Lsn, fields.Previous, position);
         }
 
-        // Reclaimed segments may have held views: the first behind them has nothing to be held against.
-        var viewInDoubt = body?.View is not null && _viewsInDoubt.Remove(fields.Disk);
-        var judged = !viewInDoubt && state.Head.Lsn + 1 == fields.Lsn && state.Head.Id == fields.Previous && !state.Head.Lock.IsZero;
+        // Where entries are missing a view may be, too: the next one can't be held against the view that is known.
+        var isNewView = body?.View is not null && _viewUnknown.Remove(fields.Disk);
+        var judged = !isNewView && state.Head.Lsn + 1 == fields.Lsn && state.Head.Id == fields.Previous && !state.Head.Lock.IsZero;
         var error = judged ? ChainRules.Check(state.Head, fields, body) : ChainError.None;
         if (error != ChainError.None)
         {
@@ -183,11 +204,10 @@ public sealed class RollForward(
             return;
         }
 
-        if (GapIsReclaimed)
+        if (MayLackReclaimed(state))
         {
             // What was in reclaimed segments was dead: later entries, which are here, cover it.
             state.Lsns.ForgetBefore(lsn);
-            _viewsInDoubt.Add(head.Disk);
         }
         else
         {
@@ -198,6 +218,7 @@ public sealed class RollForward(
             LoseAll(state);
         }
 
+        _viewUnknown.Add(head.Disk);
         state.Head = head with { Lsn = lsn - 1, Id = previous, Lock = default, Entropy = default };
     }
 
@@ -217,7 +238,7 @@ public sealed class RollForward(
 
     private static void LoseAll(DiskState state)
     {
-        var sectors = (state.Head.Attributes?.Size ?? 0) / EntryLayout.SectorSize;
+        var sectors = state.Head.Attributes is { } known ? known.Size / EntryLayout.SectorSize : EntryLayout.MaxSector;
         state.ApplyLost(0, sectors, state.Head.Lsn);
     }
 

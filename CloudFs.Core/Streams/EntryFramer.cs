@@ -5,9 +5,9 @@ using CloudFs.Core.Format;
 namespace CloudFs.Core.Streams;
 
 /// <summary>
-/// Cuts a stream of bytes into entries. Only the first sixteen bytes of an entry are believed, and only as to its length,
-/// which has a limit: so at most one entry (1.1 MiB) is held, whatever comes in. An entry that lies in one piece in the
-/// pipe is handed on where it lies, one that doesn't is copied together once. One caller at a time.
+/// Cuts a stream of bytes into entries. Only the first sixteen bytes of an entry are believed, and only as to its
+/// length, which has a limit: so at most one entry (1.1 MiB) is held, whatever comes in. An entry that lies in one
+/// piece in the pipe is handed on where it lies, one that doesn't is copied together once. One caller at a time.
 /// </summary>
 public sealed class EntryFramer(PipeReader reader) : IDisposable
 {
@@ -15,7 +15,9 @@ public sealed class EntryFramer(PipeReader reader) : IDisposable
     private SequencePosition? _consumed;
     private byte[]? _copy;
 
-    /// <summary>The next entry, or why there is none. After anything but an entry there is nothing more to be had.</summary>
+    /// <summary>
+    /// The next entry, or why there is none. After anything but an entry there is nothing more to be had.
+    /// </summary>
     public async ValueTask<FramedEntry> NextAsync(CancellationToken cancellation)
     {
         Release();

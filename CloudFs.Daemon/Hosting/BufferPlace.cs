@@ -6,9 +6,9 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Daemon.Hosting;
 
 /// <summary>
-/// Where the write buffer lies: a private file of the device's own name, mapped, so that what was acknowledged outlives the
-/// process. The choice must come out the same after a crash, or what is in the buffer would be overlooked: so a file that is
-/// there already wins over every place where one could be made. A clean stop takes the file away.
+/// Where the write buffer lies: a private file of the device's own name, mapped, so that what was acknowledged outlives
+/// the process. The choice must come out the same after a crash, or what is in the buffer would be overlooked: so a
+/// file that is there already wins over every place where one could be made. A clean stop takes the file away.
 /// </summary>
 internal sealed class BufferPlace : IDisposable
 {
@@ -18,7 +18,8 @@ internal sealed class BufferPlace : IDisposable
     private readonly string[] _folders;
     private SharedRegion? _region;
 
-    /// <param name="chosen">The folder that an option names; null: shared memory, else beside the device's file.</param>
+    /// <param name="chosen">The folder that an option names; null: shared memory, else beside the device's
+    /// file.</param>
     /// <param name="device">The path of the device.</param>
     public BufferPlace(string? chosen, string device)
     {
@@ -31,7 +32,8 @@ internal sealed class BufferPlace : IDisposable
     /// <summary>Where the buffer is; empty until it was opened.</summary>
     public string FilePath => _region?.Path ?? string.Empty;
 
-    /// <exception cref="DeviceRefusedException">It can be made nowhere; the line is that of the last place tried.</exception>
+    /// <exception cref="DeviceRefusedException">It can be made nowhere; the line is that of the last place
+    /// tried.</exception>
     public EngineBuffer Open(Id160 device)
     {
         var paths = _folders.Select(folder => Path.Combine(folder, $"cloudfs-{device}.buffer")).ToArray();

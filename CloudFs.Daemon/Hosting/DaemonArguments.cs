@@ -40,7 +40,7 @@ internal sealed class DaemonArguments
     public bool Insecure { get; set; }
 
     [Option("config", MetaValue = "FILE",
-        HelpText = "A JSON object with these options as keys. An environment variable comes before it, an option before both.")]
+        HelpText = "A JSON object with these options as keys. Environment and command line come before it.")]
     public string? Config { get; set; }
 
     /// <summary>Words that belong to no option; there must be none, and the first is named in the refusal.</summary>

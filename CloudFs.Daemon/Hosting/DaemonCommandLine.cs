@@ -77,7 +77,8 @@ internal static class DaemonCommandLine
         };
         help.AddPreOptionsLine("cloudfsd --device PATH [--size 64G] [options]");
         help.AddOptions(parsed);
-        help.AddPostOptionsLine("Each option is also an environment variable (--nbd-socket is CLOUDFS_NBD_SOCKET) and a");
+        help.AddPostOptionsLine(
+            "Each option is also an environment variable (--nbd-socket is CLOUDFS_NBD_SOCKET) and a");
         help.AddPostOptionsLine("key of the --config file. Exit status: 0 ended as asked, 1 failed, 2 wrong usage.");
         return help.ToString().TrimEnd();
     }

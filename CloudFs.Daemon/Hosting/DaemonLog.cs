@@ -20,6 +20,7 @@ internal sealed class DaemonLog : ILoggerFactory
     private readonly Thread _thread;
     private readonly BlockingCollection<string> _waiting = new(MaxWaiting);
 
+    private readonly NoiseGate _noise = new(TimeProvider.System);
     private long _dropped;
 
     public DaemonLog(LogLines lines, TextWriter output)
@@ -93,6 +94,8 @@ internal sealed class DaemonLog : ILoggerFactory
         // Tells of a start that failed with a page of stack, where the daemon itself says it in one line.
         private const string HostCategory = "Microsoft.Extensions.Hosting";
 
+        private readonly bool _isFramework = category.StartsWith("Microsoft.", StringComparison.Ordinal);
+
         public IDisposable? BeginScope<TState>(TState state)
             where TState : notnull => null;
 
@@ -101,19 +104,20 @@ internal sealed class DaemonLog : ILoggerFactory
         public bool IsEnabled(LogLevel logLevel) =>
             logLevel != LogLevel.None
             && !category.StartsWith(HostCategory, StringComparison.Ordinal)
-            && logLevel >= (category.StartsWith("Microsoft.", StringComparison.Ordinal)
-                ? LogLevel.Warning : LogLevel.Information);
+            && logLevel >= (_isFramework ? LogLevel.Warning : LogLevel.Information);
 
         public void Log<TState>(
             LogLevel logLevel, EventId eventId, TState state, Exception? exception,
             Func<TState, Exception?, string> formatter)
         {
-            if (IsEnabled(logLevel))
+            if (!IsEnabled(logLevel) || (_isFramework && !log._noise.Lets(category, eventId.Id)))
             {
-                log.Add(log._lines.Format(
-                    logLevel, category, formatter(state, exception),
-                    state as IReadOnlyList<KeyValuePair<string, object?>>, exception));
+                return;
             }
+
+            log.Add(log._lines.Format(
+                logLevel, category, formatter(state, exception),
+                state as IReadOnlyList<KeyValuePair<string, object?>>, exception));
         }
     }
 }

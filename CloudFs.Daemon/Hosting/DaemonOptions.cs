@@ -36,7 +36,9 @@ internal sealed record DaemonOptions
     /// <summary>Null: the one in the label, or a random one at the first start.</summary>
     public Id160? HostId { get; init; }
 
-    /// <summary>Where the buffers of unflushed writes lie that outlive the process; null: the engine's own choice.</summary>
+    /// <summary>
+    /// Where the buffers of unflushed writes lie that outlive the process; null: the engine's own choice.
+    /// </summary>
     public string? BufferDirectory { get; init; }
 
     public bool Insecure { get; init; }

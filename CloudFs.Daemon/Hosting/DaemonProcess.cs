@@ -13,8 +13,9 @@ internal sealed class StartRefusedException(string line) : Exception(line);
 
 /// <summary>
 /// The running daemon: engine, NBD and HTTP over it. Start: (1) the device is opened and recovered, (2) NBD listens,
-/// (3) HTTP listens, so that whoever gets an answer there finds NBD served, (4) one line says so. Stop, in the opposite order: (1) NBD and HTTP let nobody in and end what is
-/// under way, (2) the engine makes all durable and closes the device.
+/// (3) HTTP listens, so that whoever gets an answer there finds NBD served, (4) one line says so. Stop, in the opposite
+/// order: (1) NBD and HTTP let nobody in and end what is under way, (2) the engine makes all durable and closes the
+/// device.
 /// </summary>
 internal sealed partial class DaemonProcess : IAsyncDisposable
 {
@@ -148,7 +149,8 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
     [LoggerMessage(LogLevel.Information, "ready")]
     private static partial void Ready(
         ILogger logger, string version, string device, string deviceId, string hostId, string capacity, string free,
-        int disks, string recovery, long entriesRolledForward, long entriesReplayed, string startMs, string http, string nbd);
+        int disks, string recovery, long entriesRolledForward, long entriesReplayed, string startMs, string http,
+        string nbd);
 
     [LoggerMessage(LogLevel.Warning, "--insecure: everybody who reaches these addresses can read, write and delete")]
     private static partial void Insecure(ILogger logger, string http, string nbd);

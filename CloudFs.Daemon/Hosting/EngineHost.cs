@@ -8,8 +8,8 @@ namespace CloudFs.Daemon.Hosting;
 
 /// <summary>
 /// Opens the engine and gives it what it takes from outside: device, write buffer, the machine's clock, its randomness,
-/// threads, and a way into the log. A loop of the engine that ends by an exception is logged and makes the process's health
-/// failed; it never just falls silent.
+/// threads, and a way into the log. A loop of the engine that ends by an exception is logged and makes the process's
+/// health failed; it never just falls silent.
 /// </summary>
 internal sealed partial class EngineHost(DaemonOptions options, ILogger<EngineHost> logger, HealthBoard health)
     : IAsyncDisposable
@@ -20,7 +20,8 @@ internal sealed partial class EngineHost(DaemonOptions options, ILogger<EngineHo
     private StorageEngine? _engine;
 
     /// <summary>Opens device and engine, once.</summary>
-    /// <exception cref="DeviceRefusedException">One line that names the device and says what is wrong with it.</exception>
+    /// <exception cref="DeviceRefusedException">One line that names the device and says what is wrong with
+    /// it.</exception>
     public async Task<StorageEngine> OpenAsync()
     {
         var settings = new EngineSettings
@@ -59,7 +60,9 @@ internal sealed partial class EngineHost(DaemonOptions options, ILogger<EngineHo
         _buffer.Dispose();
     }
 
-    /// <summary>The kernel's id of this boot: what an earlier boot left in the write buffer means nothing any more.</summary>
+    /// <summary>
+    /// The kernel's id of this boot: what an earlier boot left in the write buffer means nothing any more.
+    /// </summary>
     private static Id160 ReadBootId()
     {
         try
@@ -68,7 +71,8 @@ internal sealed partial class EngineHost(DaemonOptions options, ILogger<EngineHo
         }
         catch (IOException missing)
         {
-            throw new DeviceRefusedException($"{BootIdPath} can't be read, so no boot can be told from another: {missing.Message}");
+            throw new DeviceRefusedException(
+                $"{BootIdPath} can't be read, so no boot can be told from another: {missing.Message}");
         }
     }
 

@@ -8,7 +8,9 @@ namespace CloudFs.Daemon.Hosting;
 /// </summary>
 internal static class OptionSources
 {
-    /// <summary>Every option but <c>--config</c>, which says where the file is, and the switch <c>--insecure</c>.</summary>
+    /// <summary>
+    /// Every option but <c>--config</c>, which says where the file is, and the switch <c>--insecure</c>.
+    /// </summary>
     private static readonly (string Name, Func<DaemonArguments, string?> Get, Action<DaemonArguments, string> Set)[]
         Texts =
         [

@@ -43,7 +43,9 @@ internal static class Descriptions
     public static HealthJson Of(HealthReport health) =>
         new(health.Status, [.. health.Issues.Select(issue => new HealthIssueJson(issue.Code, issue.Message))]);
 
-    /// <summary>ISO 8601 with microseconds, UTC. An entry's time may be any number: one beyond the calendar is its end.</summary>
+    /// <summary>
+    /// ISO 8601 with microseconds, UTC. An entry's time may be any number: one beyond the calendar is its end.
+    /// </summary>
     internal static string Time(ulong micros)
     {
         var last = (ulong)((DateTime.MaxValue - DateTime.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond);

@@ -11,6 +11,7 @@ internal sealed partial class Dispatcher(HttpServices services)
 {
     public async Task HandleAsync(HttpContext http)
     {
+        using var busy = services.Connections.Busy(http);
         using var exchange = new Exchange(http, services);
         try
         {

@@ -139,8 +139,8 @@ internal sealed class Exchange : IDisposable
     }
 
     /// <summary>
-    /// After a refusal: completes the answer, then reads on for a moment. A client that is still sending would otherwise
-    /// meet a reset, which may take away the answer before it was read.
+    /// After a refusal: completes the answer, then reads on for a moment. A client that is still sending would
+    /// otherwise meet a reset, which may take away the answer before it was read.
     /// </summary>
     public async Task DrainAsync()
     {

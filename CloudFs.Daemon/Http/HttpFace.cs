@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 
 namespace CloudFs.Daemon.Http;
@@ -31,14 +32,19 @@ internal sealed class HttpFace : IAsyncDisposable
         builder.Services.AddSingleton(log);
         builder.Services.AddSingleton<IHostLifetime, NoLifetime>();
         builder.WebHost.UseKestrelCore();
+        var stopping = new CancellationTokenSource();
+        var shared = services(stopping.Token);
         builder.WebHost.ConfigureKestrel(options =>
         {
             SetLimits(options);
-            options.Listen(endPoint, listen => listen.Protocols = HttpProtocols.Http1);
+            options.Listen(endPoint, listen =>
+            {
+                listen.Protocols = HttpProtocols.Http1;
+                listen.Use(shared.Connections.Around);
+            });
         });
-        var stopping = new CancellationTokenSource();
         var face = new HttpFace(builder.Build(), stopping);
-        face._application.Run(new Dispatcher(services(stopping.Token)).HandleAsync);
+        face._application.Run(new Dispatcher(shared).HandleAsync);
         try
         {
             await face._application.StartAsync(CancellationToken.None);
@@ -81,7 +87,7 @@ internal sealed class HttpFace : IAsyncDisposable
     {
         options.AddServerHeader = false;
         var limits = options.Limits;
-        limits.MaxConcurrentConnections = HttpLimits.MaxConnections;
+        limits.MaxConcurrentConnections = HttpLimits.MaxSockets;
 
         // Each endpoint bounds what it reads; a limit of Kestrel's own resets the connection before the answer is read.
         limits.MaxRequestBodySize = null;

@@ -5,8 +5,11 @@ namespace CloudFs.Daemon.Http;
 /// <summary>Every limit of the HTTP face, and what breaks if it were bigger or smaller.</summary>
 internal static class HttpLimits
 {
-    /// <summary>Bigger: a flood holds more memory (about 10 KiB each at rest). Smaller: operators are locked out.</summary>
+    /// <summary>Bigger: a flood holds more memory, about 10 KiB each. Smaller: streams run out of places.</summary>
     public const int MaxConnections = 1024;
+
+    /// <summary>Where Kestrel itself turns connections away: those that are pushed out take a moment to go.</summary>
+    public const int MaxSockets = 2 * MaxConnections;
 
     /// <summary>Streams hold an entry (1.1 MiB at most) each. A host follows a few dozen disks in this way.</summary>
     public const int MaxStreams = 256;
@@ -17,7 +20,9 @@ internal static class HttpLimits
     /// <summary>The most that one GET /blocks answers.</summary>
     public const ulong MaxReadBytes = 64UL << 20;
 
-    /// <summary>The most that one PUT /blocks takes: it is held in memory so that it applies whole or not at all.</summary>
+    /// <summary>
+    /// The most that one PUT /blocks takes: it is held in memory so that it applies whole or not at all.
+    /// </summary>
     public const ulong MaxWriteBytes = 32UL << 20;
 
     /// <summary>A read goes out in pieces of this size; smaller pieces cost more checks of the same page.</summary>
@@ -29,7 +34,9 @@ internal static class HttpLimits
     /// <summary>Pieces of reads that are in memory at once.</summary>
     public const long DownloadMemory = 64L << 20;
 
-    /// <summary>A stream is flushed at this size even when more entries are at hand: it bounds Kestrel's buffer.</summary>
+    /// <summary>
+    /// A stream is flushed at this size even when more entries are at hand: it bounds Kestrel's buffer.
+    /// </summary>
     public const int StreamFlushBytes = 128 << 10;
 
     /// <summary>JSON bodies are small; more than this is a mistake or an attack.</summary>
@@ -44,7 +51,9 @@ internal static class HttpLimits
     /// <summary>How long a connection that is about to be broken off may take what was proven.</summary>
     public static readonly TimeSpan LastWords = TimeSpan.FromMilliseconds(250);
 
-    /// <summary>How long, and how many bytes, a client that was refused may go on sending before it is cut off.</summary>
+    /// <summary>
+    /// How long, and how many bytes, a client that was refused may go on sending before it is cut off.
+    /// </summary>
     public static readonly TimeSpan DrainPatience = TimeSpan.FromSeconds(2);
 
     public const long DrainBytes = 64L << 20;

@@ -15,12 +15,16 @@ internal sealed class HttpServices
 
     public required ILogger Logger { get; init; }
 
-    /// <summary>Cancelled when the daemon begins to stop: what is under way ends, live streams are broken off.</summary>
+    /// <summary>
+    /// Cancelled when the daemon begins to stop: what is under way ends, live streams are broken off.
+    /// </summary>
     public required CancellationToken Stopping { get; init; }
 
     public required NbdServer Nbd { get; init; }
 
     public HttpCounters Counters { get; } = new();
+
+    public ConnectionRoom Connections { get; } = new(HttpLimits.MaxConnections);
 
     public ByteBudget Uploads { get; } = new(HttpLimits.UploadMemory);
 

@@ -3,7 +3,9 @@ using System.Text;
 
 namespace CloudFs.Daemon.Http;
 
-/// <summary>Writes Prometheus' text format (version 0.0.4): each metric with its help and type before its first sample.</summary>
+/// <summary>
+/// Writes Prometheus' text format (version 0.0.4): each metric with its help and type before its first sample.
+/// </summary>
 internal sealed class MetricsText
 {
     private readonly StringBuilder _text = new(4096);

@@ -28,7 +28,9 @@ internal static class RouteTable
         new("GET", "/metrics", "", MetricsEndpoint.GetAsync),
     ];
 
-    /// <summary>Finds the route of a request, or throws the refusal: 404 with what there is, 405 with what is allowed.</summary>
+    /// <summary>
+    /// Finds the route of a request, or throws the refusal: 404 with what there is, 405 with what is allowed.
+    /// </summary>
     public static Route Find(Exchange exchange)
     {
         var path = exchange.Request.Path.Value ?? "/";
@@ -61,5 +63,6 @@ internal static class RouteTable
     }
 
     private static string NotFoundLine { get; } =
-        "there is nothing here; there are " + string.Join(", ", Routes.DistinctBy(r => r.Path).Select(r => r.Path + r.Query));
+        "there is nothing here; there are "
+        + string.Join(", ", Routes.DistinctBy(r => r.Path).Select(r => r.Path + r.Query));
 }

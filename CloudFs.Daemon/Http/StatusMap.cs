@@ -4,8 +4,8 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Daemon.Http;
 
 /// <summary>
-/// The one table from what the engine says to what HTTP says: a status, and where the engine gives no line of its own, a
-/// line that says what to do.
+/// The one table from what the engine says to what HTTP says: a status, and where the engine gives no line of its own,
+/// a line that says what to do.
 /// </summary>
 internal static class StatusMap
 {

@@ -12,6 +12,9 @@ internal sealed class NbdListener(
     Socket socket, string address, IExportCatalog catalog, ConnectionTable table, ServerServices services)
     : IAsyncDisposable
 {
+    private const string OutOfResources = "the server ran out of descriptors or threads";
+    private const int StartTries = 20;
+
     private static readonly TimeSpan ShortestPause = TimeSpan.FromMilliseconds(10);
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(1);
 
@@ -39,7 +42,7 @@ internal sealed class NbdListener(
         {
             try
             {
-                Take(await socket.AcceptAsync(_stop.Token));
+                await TakeAsync(await socket.AcceptAsync(_stop.Token));
                 pause = ShortestPause;
             }
             catch (OperationCanceledException) when (_stop.IsCancellationRequested)
@@ -54,7 +57,7 @@ internal sealed class NbdListener(
         }
     }
 
-    private void Take(Socket accepted)
+    private async Task TakeAsync(Socket accepted)
     {
         NbdConnection? connection = null;
         var isStarted = false;
@@ -63,7 +66,7 @@ internal sealed class NbdListener(
             connection = new NbdConnection(new PeerSocket(accepted), catalog, table, services);
             if (table.TryAdd(connection))
             {
-                connection.Start();
+                await StartAsync(connection);
                 isStarted = true;
             }
         }
@@ -84,13 +87,30 @@ internal sealed class NbdListener(
         }
     }
 
+    // Where no thread is to be had, older handshakes make room: the newest connection is the likeliest to be honest.
+    private async Task StartAsync(NbdConnection connection)
+    {
+        for (var tries = 1; ; tries++)
+        {
+            try
+            {
+                connection.Start();
+                return;
+            }
+            catch (OutOfMemoryException) when (tries < StartTries && table.TryCloseOldest(OutOfResources))
+            {
+                await Task.Delay(ShortestPause, _stop.Token);
+            }
+        }
+    }
+
     private async Task RecoverAsync(Exception e, TimeSpan pause)
     {
         var code = (e as SocketException)?.SocketErrorCode;
         if (e is OutOfMemoryException
             || code is SocketError.TooManyOpenSockets or SocketError.NoBufferSpaceAvailable)
         {
-            table.TryCloseOldest("the server ran out of descriptors or threads");
+            table.TryCloseOldest(OutOfResources);
         }
 
         if (_failures.TryPass(out var untold))

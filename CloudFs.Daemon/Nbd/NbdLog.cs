@@ -31,6 +31,13 @@ internal static partial class NbdLog
     [LoggerMessage(9, LogLevel.Error, "a defect failed a request on disk {Disk}; it was answered with EIO{Untold}")]
     public static partial void RequestFailed(this ILogger log, Exception e, string disk, string untold);
 
+    [LoggerMessage(
+        11,
+        LogLevel.Warning,
+        "a limit of {Limit} open files is room for {Connections} NBD connections and {Handshakes} handshakes; raise it "
+        + "(LimitNOFILE, ulimit -n) for more")]
+    public static partial void FewDescriptors(this ILogger log, ulong limit, int connections, int handshakes);
+
     [LoggerMessage(10, LogLevel.Information, "NBD stopped; {Broken} connections were broken off")]
     public static partial void Stopped(this ILogger log, int broken);
 }

@@ -13,8 +13,8 @@ namespace CloudFs.Daemon.Nbd;
 /// </summary>
 public sealed class NbdServer : IAsyncDisposable
 {
-    // As long as the kernel allows unless told otherwise; a burst of reconnecting clients fits.
-    private const int Backlog = 1024;
+    // The kernel's own limit unless it was changed; it cuts what is more. A full backlog turns honest clients away.
+    private const int Backlog = 4096;
 
     private static readonly string[] KindNames =
         ["read", "write", "disconnect", "flush", "trim", "cache", "write_zeroes", "block_status", "other"];
@@ -23,6 +23,7 @@ public sealed class NbdServer : IAsyncDisposable
     private static readonly TimeSpan AfterAbort = TimeSpan.FromMilliseconds(500);
 
     private readonly IExportCatalog _catalog;
+    private readonly NbdServerOptions _asked;
     private readonly ServerServices _services;
     private readonly ConnectionTable _table;
     private readonly List<NbdListener> _listeners = [];
@@ -39,6 +40,8 @@ public sealed class NbdServer : IAsyncDisposable
     internal NbdServer(IExportCatalog catalog, NbdServerOptions options, ILogger logger)
     {
         _catalog = catalog;
+        _asked = options;
+        options = options.FitTo(SocketCalls.DescriptorLimit());
         _services = new ServerServices(options, logger);
         _table = new ConnectionTable(options);
     }
@@ -72,6 +75,12 @@ public sealed class NbdServer : IAsyncDisposable
         {
             await CloseListenersAsync();
             throw;
+        }
+
+        if (_services.Options != _asked)
+        {
+            _services.Log.FewDescriptors(
+                SocketCalls.DescriptorLimit(), _services.Options.MaxConnections, _services.Options.MaxHandshakes);
         }
 
         foreach (var listener in _listeners)

@@ -56,4 +56,20 @@ public sealed record NbdServerOptions
     /// How long replies may take to leave after a client has said goodbye or closed its side.
     /// </summary>
     public TimeSpan FarewellTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>
+    /// The same with no more connections than half of the process's descriptors, the rest being for HTTP and files. To
+    /// run out must never happen: the runtime itself ends the process when it can't start a thread for want of one.
+    /// </summary>
+    internal NbdServerOptions FitTo(ulong descriptors)
+    {
+        const int LeastHandshakes = 4;
+        var half = (int)Math.Min(descriptors / 2, int.MaxValue);
+        var handshakes = Math.Min(MaxHandshakes, Math.Max(LeastHandshakes, half / 5));
+        return this with
+        {
+            MaxHandshakes = handshakes,
+            MaxConnections = Math.Min(MaxConnections, Math.Max(1, half - handshakes)),
+        };
+    }
 }

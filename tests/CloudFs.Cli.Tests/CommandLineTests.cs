@@ -56,10 +56,14 @@ public sealed class CommandLineTests
     [Fact]
     public async Task Without_a_daemon_it_says_how_to_get_one()
     {
-        var io = TestIo.Create(environment: new Dictionary<string, string> { ["CLOUDFS_DAEMON"] = "http://127.0.0.1:1" });
+        var io = TestIo.Create(environment: new Dictionary<string, string>
+        {
+            ["CLOUDFS_DAEMON"] = "http://127.0.0.1:1",
+        });
         Assert.Equal(1, await io.RunAsync("disks"));
         Assert.Equal(
-            "cloudfs: no daemon answers at http://127.0.0.1:1: start one with cloudfs up, or name another with --daemon\n",
+            "cloudfs: no daemon answers at http://127.0.0.1:1: start one with cloudfs up, "
+            + "or name another with --daemon\n",
             io.Error);
     }
 }

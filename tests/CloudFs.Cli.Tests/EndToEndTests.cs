@@ -153,7 +153,8 @@ public sealed class EndToEndTests : IAsyncLifetime
         Assert.EndsWith(" lsn 5\n", broken.Out, StringComparison.Ordinal);
 
         await File.WriteAllBytesAsync(file, stream[..^512]);
-        Assert.Contains("ends within an entry", (await RunOfflineAsync(1, "verify", file)).Error, StringComparison.Ordinal);
+        var cut = await RunOfflineAsync(1, "verify", file);
+        Assert.Contains("ends within an entry", cut.Error, StringComparison.Ordinal);
         await RunOfflineAsync(1, "verify", "/dev/null/x");
     }
 
@@ -161,9 +162,11 @@ public sealed class EndToEndTests : IAsyncLifetime
     public async Task Nuke_wants_a_yes_for_what_holds_something_and_spares_what_is_in_use()
     {
         await _daemon.NewDiskAsync(name: "demo");
-        Assert.Contains("in use", (await RunOfflineAsync(1, "nuke", _daemon.DevicePath, "--yes")).Error, StringComparison.Ordinal);
+        var inUse = await RunOfflineAsync(1, "nuke", _daemon.DevicePath, "--yes");
+        Assert.Contains("in use", inUse.Error, StringComparison.Ordinal);
         await _daemon.StopAsync();
-        Assert.Contains("--yes", (await RunOfflineAsync(1, "nuke", _daemon.DevicePath)).Error, StringComparison.Ordinal);
+        var holdsDisks = await RunOfflineAsync(1, "nuke", _daemon.DevicePath);
+        Assert.Contains("--yes", holdsDisks.Error, StringComparison.Ordinal);
         await RunOfflineAsync(0, "nuke", _daemon.DevicePath, "--yes");
         await RunOfflineAsync(0, "nuke", _daemon.DevicePath);
         await _daemon.RestartAsync();
@@ -172,7 +175,8 @@ public sealed class EndToEndTests : IAsyncLifetime
     }
 
     private async Task<TestIo> RunAsync(int status, params string[] arguments) =>
-        await RunOfflineAsync(status, [.. arguments, .. arguments[0] is "verify" ? [] : (string[])["--daemon", _daemon.Url]]);
+        await RunOfflineAsync(
+            status, [.. arguments, .. arguments[0] is "verify" ? [] : (string[])["--daemon", _daemon.Url]]);
 
     private static async Task<TestIo> RunOfflineAsync(int status, params string[] arguments)
     {

@@ -15,7 +15,8 @@ public sealed class ListingTests
     public void Disks_line_up()
     {
         using var output = new StringWriter { NewLine = "\n" };
-        Listing.Disks(output, [Disk("demo", Id), Disk(null, Head) with { Writable = false, Role = "mirror", Size = 512 }]);
+        var mirror = Disk(null, Head) with { Writable = false, Role = "mirror", Size = 512 };
+        Listing.Disks(output, [Disk("demo", Id), mirror]);
         Golden.Check("cli/disks.txt", output.ToString());
     }
 
@@ -35,7 +36,8 @@ public sealed class ListingTests
         Listing.Disk(output, Disk(null, Id) with
         {
             Health = new DiskHealthJson(
-                "degraded", "512 bytes are damaged; overwrite or trim them", 512, [new DamageJson(4096, 512, "page check")]),
+                "degraded", "512 bytes are damaged; overwrite or trim them", 512,
+                [new DamageJson(4096, 512, "page check")]),
         });
         Golden.Check("cli/info.txt", output.ToString());
     }
@@ -64,7 +66,8 @@ public sealed class ListingTests
             Http = "127.0.0.1:8090",
             Space = new SpaceJson(64UL << 30, 60UL << 30, 1UL << 30, 1UL << 28, 3UL << 30),
         };
-        Listing.Host(output, host, new HealthJson("degraded", [new HealthIssueJson("damaged-range", "disk demo: bytes 0-511")]));
+        var issue = new HealthIssueJson("damaged-range", "disk demo: bytes 0-511");
+        Listing.Host(output, host, new HealthJson("degraded", [issue]));
         Golden.Check("cli/status.txt", output.ToString());
     }
 
@@ -77,7 +80,8 @@ public sealed class ListingTests
     [InlineData("-1 512 data", false)]
     [InlineData("0 512 data x", false)]
     [InlineData("", false)]
-    public void Extents_are_read_or_refused(string line, bool good) => Assert.Equal(good, DiskExtent.TryParse(line, out _));
+    public void Extents_are_read_or_refused(string line, bool good) =>
+        Assert.Equal(good, DiskExtent.TryParse(line, out _));
 
     private static DiskJson Disk(string? name, string head) => new()
     {

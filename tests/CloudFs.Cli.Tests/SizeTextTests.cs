@@ -1,3 +1,4 @@
+using System.Globalization;
 using CloudFs.Core.Contracts;
 using Xunit;
 
@@ -69,7 +70,7 @@ public sealed class SizeTextTests
             });
             _ = SizeText.TryParse(text, out _);
             var number = (ulong)random.NextInt64();
-            Assert.True(SizeText.TryParse(number.ToString(System.Globalization.CultureInfo.InvariantCulture), out var again));
+            Assert.True(SizeText.TryParse(number.ToString(CultureInfo.InvariantCulture), out var again));
             Assert.Equal(number, again);
         }
     }

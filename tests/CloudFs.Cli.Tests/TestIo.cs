@@ -9,17 +9,20 @@ internal sealed class TestIo
     private readonly StringWriter _error = new() { NewLine = "\n" };
     private readonly MemoryStream _data = new();
 
-    private TestIo(byte[] input, string? answers, IReadOnlyDictionary<string, string>? environment) => Io = new CommandIo
+    private TestIo(byte[] input, string? answers, IReadOnlyDictionary<string, string>? environment)
     {
-        Out = _out,
-        Error = _error,
-        OpenInput = () => new MemoryStream(input),
-        OpenOutput = () => _data,
-        Answers = new StringReader(answers ?? string.Empty),
-        IsInteractive = answers is not null,
-        ShowsProgress = false,
-        Environment = name => environment?.GetValueOrDefault(name),
-    };
+        Io = new CommandIo
+        {
+            Out = _out,
+            Error = _error,
+            OpenInput = () => new MemoryStream(input),
+            OpenOutput = () => _data,
+            Answers = new StringReader(answers ?? string.Empty),
+            IsInteractive = answers is not null,
+            ShowsProgress = false,
+            Environment = name => environment?.GetValueOrDefault(name),
+        };
+    }
 
     public CommandIo Io { get; }
 

@@ -3,8 +3,8 @@ using Xunit;
 namespace CloudFs.Tests.Shared;
 
 /// <summary>
-/// Golden text files: what stands in <c>tests/golden</c> is what the code must say. With <c>CLOUDFS_GOLDEN=write</c> in the
-/// environment they are written anew, for a person to look at the difference.
+/// Golden text files: what stands in <c>tests/golden</c> is what the code must say. With <c>CLOUDFS_GOLDEN=write</c> in
+/// the environment they are written anew, for a person to look at the difference.
 /// </summary>
 internal static class Golden
 {

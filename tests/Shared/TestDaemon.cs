@@ -10,7 +10,8 @@ using Xunit;
 namespace CloudFs.Tests.Shared;
 
 /// <summary>
-/// A real daemon in this process: engine, Kestrel and NBD over a sparse file in a folder of its own, on ports of its own.
+/// A real daemon in this process: engine, Kestrel and NBD over a sparse file in a folder of its own, on ports of its
+/// own.
 /// </summary>
 internal sealed class TestDaemon : IAsyncDisposable
 {
@@ -44,7 +45,9 @@ internal sealed class TestDaemon : IAsyncDisposable
         return daemon;
     }
 
-    /// <summary>Stops it if it runs, and starts it over the same device; <paramref name="between"/> runs while it is down.</summary>
+    /// <summary>
+    /// Stops it if it runs, and starts it over the same device; <paramref name="between"/> runs while it is down.
+    /// </summary>
     public async Task RestartAsync(Action? between = null)
     {
         await StopAsync();
@@ -129,7 +132,8 @@ internal sealed class TestDaemon : IAsyncDisposable
         return await Http.SendAsync(request);
     }
 
-    public async Task<HttpResponseMessage> SendGetAsync(string disk, string? range, params (string Name, string Value)[] headers)
+    public async Task<HttpResponseMessage> SendGetAsync(
+        string disk, string? range, params (string Name, string Value)[] headers)
     {
         var request = new HttpRequestMessage(HttpMethod.Get, At("/blocks?" + disk));
         if (range is not null)

@@ -8,9 +8,9 @@ using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 namespace CloudFs.Daemon.Http.Endpoints;
 
 /// <summary>
-/// <c>GET /blocks?DISK</c> with <c>Range</c>: bytes of one version, which the ETag names and which is durable before the
-/// first byte leaves. The first piece is read before the status is sent, so that damage within it is told as a 500; where
-/// damage comes later the answer is broken off, and never filled up with anything.
+/// <c>GET /blocks?DISK</c> with <c>Range</c>: bytes of one version, which the ETag names and which is durable before
+/// the first byte leaves. The first piece is read before the status is sent, so that damage within it is told as a 500;
+/// where damage comes later the answer is broken off, and never filled up with anything.
 /// </summary>
 internal static class BlockReads
 {

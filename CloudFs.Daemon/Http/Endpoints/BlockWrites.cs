@@ -9,8 +9,8 @@ namespace CloudFs.Daemon.Http.Endpoints;
 
 /// <summary>
 /// <c>PUT /blocks?DISK</c> with <c>Content-Range</c>: writes bytes at any alignment, durable when it is answered.
-/// <c>DELETE /blocks?DISK</c> makes a range of sectors read as zeroes. A body is taken in whole before anything of it is
-/// written, so that a client that goes away in the middle has written nothing.
+/// <c>DELETE /blocks?DISK</c> makes a range of sectors read as zeroes. A body is taken in whole before anything of it
+/// is written, so that a client that goes away in the middle has written nothing.
 /// </summary>
 internal static class BlockWrites
 {
@@ -40,7 +40,7 @@ internal static class BlockWrites
             var data = buffer.AsMemory(0, (int)range.Length);
             await ReadBodyAsync(exchange, data);
 
-            // Not cancelled with the client: the engine may go on with the write, and needs the memory until it is done.
+            // Not cancelled with the client: the engine may go on with the write, and needs the memory until then.
             var (status, version) = await disk.PutAsync(range.Offset, data, condition, CancellationToken.None);
             Answer(exchange, disk, range, status, version.Id);
         }
@@ -57,7 +57,8 @@ internal static class BlockWrites
         if (range.Offset % EntryLayout.SectorSize != 0 || range.Length % EntryLayout.SectorSize != 0)
         {
             throw new HttpRefusalException(
-                400, $"bytes {range} are no whole sectors of {EntryLayout.SectorSize}: write the zeroes at the edges with PUT");
+                400,
+                $"bytes {range} are no whole sectors of {EntryLayout.SectorSize}: write zeroes at the edges with PUT");
         }
 
         if (exchange.Request.Headers.IfMatch.Count > 0)

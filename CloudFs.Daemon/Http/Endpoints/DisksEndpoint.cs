@@ -5,8 +5,8 @@ using CloudFs.Core.Format;
 namespace CloudFs.Daemon.Http.Endpoints;
 
 /// <summary>
-/// <c>/disks</c>: lists, makes, describes, changes and deletes disks, in JSON. In a path a disk is named by its id, by a
-/// prefix of it that is unique, or by its name.
+/// <c>/disks</c>: lists, makes, describes, changes and deletes disks, in JSON. In a path a disk is named by its id, by
+/// a prefix of it that is unique, or by its name.
 /// </summary>
 internal static class DisksEndpoint
 {

@@ -6,8 +6,8 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Daemon.Http.Endpoints;
 
 /// <summary>
-/// <c>GET /extents?DISK</c>: what each part of a disk holds, a line <c>offset length data|hole|damaged</c> for each run, in
-/// order, without gaps, to the disk's end. What a sparse copy asks before it reads.
+/// <c>GET /extents?DISK</c>: what each part of a disk holds, a line <c>offset length data|hole|damaged</c> for each
+/// run, in order, without gaps, to the disk's end. What a sparse copy asks before it reads.
 /// </summary>
 internal static class ExtentsEndpoint
 {

@@ -4,8 +4,8 @@ using CloudFs.Daemon.Hosting;
 namespace CloudFs.Daemon.Http.Endpoints;
 
 /// <summary>
-/// <c>GET /healthz</c>: ok, degraded (it serves, with the exceptions that the reasons name) or failed. Only failed is a 503:
-/// a balancer must not take a whole host away because of one bad sector.
+/// <c>GET /healthz</c>: ok, degraded (it serves, with the exceptions that the reasons name) or failed. Only failed is a
+/// 503: a balancer must not take a whole host away because of one bad sector.
 /// </summary>
 internal static class HealthEndpoint
 {

@@ -10,9 +10,9 @@ using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 namespace CloudFs.Daemon.Http.Endpoints;
 
 /// <summary>
-/// <c>PUT /log</c>: takes entries as <c>GET /stream</c> sends them, for as long as they come. Each is checked and appended,
-/// or skipped if it is here already; the first that does not fit ends the request, and those before it stand. What came in
-/// is durable within 100 ms by the engine's own rule, and at the latest when the request is answered.
+/// <c>PUT /log</c>: takes entries as <c>GET /stream</c> sends them, for as long as they come. Each is checked and
+/// appended, or skipped if it is here already; the first that does not fit ends the request, and those before it stand.
+/// What came in is durable within 100 ms by the engine's own rule, and at the latest when the request is answered.
 /// </summary>
 internal static class LogUpload
 {

@@ -49,7 +49,8 @@ internal static class MetricsEndpoint
         text.Counter("cloudfs_checkpoint_bytes_total", "Bytes of those checkpoints.", engine.CheckpointBytes);
         text.Counter("cloudfs_damaged_pages_total", "Pages that failed their check when read.", engine.DamagedPages);
         text.Counter(
-            "cloudfs_headers_from_copy_total", "Headers that only the segment's second copy gave.", engine.HeadersFromCopy);
+            "cloudfs_headers_from_copy_total", "Headers that only a segment's second copy gave.",
+            engine.HeadersFromCopy);
         text.Counter("cloudfs_read_bytes_total", "Bytes that disks were read.", engine.ReadBytes);
         text.Counter("cloudfs_written_bytes_total", "Bytes that disks were written.", engine.WrittenBytes);
         text.Counter("cloudfs_segments_reclaimed_total", "Segments used again.", engine.SegmentsReclaimed);
@@ -99,6 +100,10 @@ internal static class MetricsEndpoint
         }
 
         var counters = services.Counters;
+        text.Gauge("cloudfs_http_connections", "Connections.", services.Connections.Open);
+        text.Counter(
+            "cloudfs_http_pushed_out_total", "Silent connections closed for want of room.",
+            services.Connections.PushedOut);
         text.Gauge("cloudfs_http_streams", "Streams that are being read.", services.Streams.Inside);
         text.Gauge("cloudfs_http_log_uploads", "Logs that are being taken in.", services.LogUploads.Inside);
         text.Gauge("cloudfs_http_upload_memory_bytes", "Memory that bodies of writes hold.", services.Uploads.InUse);
@@ -119,6 +124,7 @@ internal static class MetricsEndpoint
         text.Gauge("cloudfs_managed_memory_bytes", "Memory of the managed heap.", GC.GetTotalMemory(false));
         text.Gauge("cloudfs_threads", "Threads of the pool.", ThreadPool.ThreadCount);
         text.Counter(
-            "process_cpu_seconds_total", "Processor time used.", Math.Round(Environment.CpuUsage.TotalTime.TotalSeconds, 3));
+            "process_cpu_seconds_total", "Processor time used.",
+            Math.Round(Environment.CpuUsage.TotalTime.TotalSeconds, 3));
     }
 }

@@ -8,9 +8,9 @@ using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 namespace CloudFs.Daemon.Http.Endpoints;
 
 /// <summary>
-/// <c>GET /stream</c>: a disk's entries as they lie in the log, then each new one as it becomes durable. The reader sets
-/// the pace, and one that stops reading holds nobody back: an entry is fetched when there is room for it on the way out.
-/// Whatever can't be proved is never sent: the connection is broken off behind the last entry that can.
+/// <c>GET /stream</c>: a disk's entries as they lie in the log, then each new one as it becomes durable. The reader
+/// sets the pace, and one that stops reading holds nobody back: an entry is fetched when there is room for it on the
+/// way out. Whatever can't be proved is never sent: the connection is broken off behind the last entry that can.
 /// </summary>
 internal static class StreamEndpoint
 {

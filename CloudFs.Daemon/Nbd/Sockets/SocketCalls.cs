@@ -4,7 +4,7 @@ namespace CloudFs.Daemon.Nbd.Sockets;
 
 /// <summary>
 /// The calls that .NET has no equal for: a receive that stays in the kernel, a gathering send that does not wait, a
-/// wait that ends when the peer is gone, and a look at what kind of file a path names. A socket used through them must
+/// wait that ends when the peer is gone, and what the kernel knows of files and limits. A socket used through them must
 /// never be used asynchronously, because that would put it into non-blocking mode for good and wake a second thread
 /// for each arrival.
 /// </summary>
@@ -63,6 +63,14 @@ internal static unsafe partial class SocketCalls
     /// </summary>
     public static bool WaitForBytes(SafeHandle socket, int milliseconds) => Wait(socket, 0x1, milliseconds);
 
+    /// <summary>How many descriptors the process may have.</summary>
+    public static ulong DescriptorLimit()
+    {
+        const int OpenFiles = 7;
+        var limits = stackalloc ulong[2];
+        return getrlimit(OpenFiles, limits) == 0 ? limits[0] : ulong.MaxValue;
+    }
+
     /// <summary>True when the path names a socket, whether or not anybody listens on it.</summary>
     public static bool IsSocketFile(string path)
     {
@@ -77,6 +85,9 @@ internal static unsafe partial class SocketCalls
         return statx(CurrentDirectory, path, 0, WantType, status) == 0
             && (*(ushort*)(status + ModeOffset) & TypeMask) == SocketType;
     }
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int getrlimit(int resource, ulong* limits);
 
     private static bool Wait(SafeHandle socket, short events, int milliseconds)
     {

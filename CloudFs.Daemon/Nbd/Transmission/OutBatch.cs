@@ -101,7 +101,7 @@ internal sealed class OutBatch(BufferPool pool)
     private int Advance(nint sent)
     {
         var requests = 0;
-        var left = (int)sent + _sentInFirst;
+        var left = sent + _sentInFirst;
         while (_sentSegments < _segments.Count && left >= _segments[_sentSegments].Length)
         {
             var segment = _segments[_sentSegments++];
@@ -110,7 +110,7 @@ internal sealed class OutBatch(BufferPool pool)
             segment.Buffer.Release();
         }
 
-        _sentInFirst = left;
+        _sentInFirst = (int)left;
         return requests;
     }
 

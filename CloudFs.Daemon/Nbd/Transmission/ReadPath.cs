@@ -45,8 +45,8 @@ internal sealed class ReadPath(
         return true;
     }
 
-    /// <summary>Answers a BLOCK_STATUS request that has been entered.</summary>
-    public void BlockStatus(in NbdRequest request)
+    /// <summary>Answers a BLOCK_STATUS request that has been entered; false at the connection's end.</summary>
+    public bool BlockStatus(in NbdRequest request)
     {
         _ranges.Clear();
         var most = (request.Flags & CommandFlags.ReqOne) != 0 ? 1 : NbdLimits.MaxExtents;
@@ -54,10 +54,18 @@ internal sealed class ReadPath(
         if (status != IoStatus.Ok)
         {
             replies.Finish(request, status);
-            return;
+            return true;
         }
 
-        var buffer = pool.Rent(ReplyWriter.BlockStatusHeaderSize + (most * ReplyWriter.DescriptorSize));
+        var size = ReplyWriter.BlockStatusHeaderSize + (Math.Max(1, _ranges.Count) * ReplyWriter.DescriptorSize);
+        if (!enter(0, size))
+        {
+            replies.Finish(request, IoStatus.Stopped);
+            return false;
+        }
+
+        var buffer = pool.Rent(size);
+        buffer.Charge(window, size);
         var count = WriteDescriptors(request, buffer);
         ReplyWriter.WriteBlockStatusHeader(
             buffer.Payload(ReplyWriter.BlockStatusHeaderSize).Span,
@@ -66,6 +74,7 @@ internal sealed class ReadPath(
             count);
         replies.FinishBlockStatus(
             buffer, ReplyWriter.BlockStatusHeaderSize + (count * ReplyWriter.DescriptorSize));
+        return true;
     }
 
     private void Plan(in NbdRequest request)

@@ -131,8 +131,7 @@ internal sealed class RequestLoop : IDisposable
                 _runner.Run(_target.FlushAsync(), request, null);
                 return true;
             case NbdCommand.BlockStatus:
-                _reads.BlockStatus(request);
-                return true;
+                return _reads.BlockStatus(request);
             default:
                 // CACHE is a hint; the disk's read cache goes by what is really read.
                 _replies.Finish(request, IoStatus.Ok);

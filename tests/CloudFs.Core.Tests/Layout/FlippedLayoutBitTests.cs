@@ -36,7 +36,8 @@ public sealed class FlippedLayoutBitTests
             bit => bit / 8 < used);
 
         SortedDictionary<int, ReadOnlyMemory<byte>> Prefixes(byte[] trailer) =>
-            TrailerPrefix.ReadAll(trailer.AsMemory(CommitFrameLayout.Size), frame.ItemCount);
+            TrailerPrefix.ReadAll(
+                trailer.AsMemory(CommitFrameLayout.Size), LayoutSamples.Device, frame.Position, frame.ItemCount);
     }
 
     [Fact]

@@ -66,13 +66,14 @@ public sealed class LayoutFuzzTests
             var mutant = LayoutMutants.Mutate(chance, golden);
             if (i % 2 == 0 && mutant.Length == golden.Length)
             {
-                LayoutMutants.Mend(mutant, CommitFrameLayout.Check);
+                LayoutMutants.Mend(mutant.AsSpan(0, CommitFrameLayout.Size), CommitFrameLayout.Check);
             }
 
             DecodeAll(mutant);
             if (mutant.Length >= golden.Length)
             {
-                LogItem.IsSoundPrefix(mutant.AsSpan(CommitFrameLayout.Size + 8));
+                LogItem.IsSoundPrefix(mutant.AsSpan(CommitFrameLayout.Size + AppendSize.PrefixHeaderBytes));
+                TrailerPrefix.ReadAll(mutant.AsMemory(CommitFrameLayout.Size), frame.DeviceId, frame.Position, int.MaxValue);
             }
         }
     }

@@ -16,7 +16,7 @@ namespace CloudFs.Core.Tests.Layout;
 /// noise 4096+512         a range becomes random
 /// copy 0+8192>16384      a range is written over another
 /// record 8192 52 4 77    a field (offset, size, value) of the record there; its check fits
-/// trailer 12800 44 4 77  the same of the trailer there
+/// trailer 12800 44 4 77  the same of the trailer there, or of its first prefix
 /// header 8704 124 2 77   the same of the entry header there
 /// durable 9000           known to have been durable;  written 9000, footer 9000 likewise
 /// </code>
@@ -142,21 +142,32 @@ internal sealed class ScanCase
     private void Forge(string what, Span<byte> bytes, int offset, int size, ulong value)
     {
         _forged = true;
-        var length = what == "record" ? CommitFrameLayout.RecordBytes
-            : BitConverter.ToInt32(bytes[(what == "trailer" ? CommitFrameLayout.TrailerLength : EntryLayout.HeaderLengthOffset)..]);
         BitConverter.GetBytes(value).AsSpan(0, size).CopyTo(bytes[offset..]);
-        if (length is < 512 or > Dirty / 2)
+        switch (what)
         {
-            return;
+            case "record":
+                LayoutMutants.Mend(bytes[..CommitFrameLayout.RecordBytes], CommitFrameLayout.Check);
+                break;
+            case "trailer" when offset < CommitFrameLayout.Size:
+                LayoutMutants.Mend(bytes[..CommitFrameLayout.Size], CommitFrameLayout.Check);
+                break;
+            case "trailer":
+                MendPrefix(bytes[CommitFrameLayout.Size..], BitConverter.ToUInt32(bytes[CommitFrameLayout.Offset..]));
+                break;
+            case "header" when BitConverter.ToInt32(bytes[EntryLayout.HeaderLengthOffset..]) is >= 512 and <= Dirty / 2 and var length:
+                BitConverter.TryWriteBytes(bytes[EntryLayout.CheckOffset..], EntryHeaderCodec.ComputeCheck(bytes[..length]));
+                break;
         }
+    }
 
-        if (what != "header")
+    private static void MendPrefix(Span<byte> prefix, uint commit)
+    {
+        var (place, length) = (BitConverter.ToInt32(prefix), BitConverter.ToInt32(prefix[4..]));
+        if (length is > 0 and < Dirty / 2)
         {
-            LayoutMutants.Mend(bytes[..length], CommitFrameLayout.Check);
-            return;
+            var bytes = prefix.Slice(AppendSize.PrefixHeaderBytes, length).ToArray();
+            TrailerPrefix.Write(prefix, LayoutSamples.Device, new LogPosition(Use, commit), place, bytes);
         }
-
-        BitConverter.TryWriteBytes(bytes[EntryLayout.CheckOffset..], EntryHeaderCodec.ComputeCheck(bytes[..length]));
     }
 
     private void Check(SegmentScan scan)
@@ -211,8 +222,8 @@ public sealed class SegmentScanFuzzTests
         [CommitFrameLayout.Content, CommitFrameLayout.NextSegment, CommitFrameLayout.Use, CommitFrameLayout.Offset,
             CommitFrameLayout.Length, CommitFrameLayout.ItemsLength, CommitFrameLayout.ItemCount, CommitFrameLayout.TrailerLength,
             CommitFrameLayout.Durable, CommitFrameLayout.Sequence, CommitFrameLayout.Size, CommitFrameLayout.Size + 4,
-            CommitFrameLayout.Size + 8 + EntryLayout.ExtentCountOffset, CommitFrameLayout.Size + 8 + EntryLayout.PageCountOffset,
-            CommitFrameLayout.Size + 8 + EntryLayout.HeaderLengthOffset, CommitFrameLayout.Size + 8 + EntryLayout.FixedSize];
+            CommitFrameLayout.Size + 16 + EntryLayout.ExtentCountOffset, CommitFrameLayout.Size + 16 + EntryLayout.PageCountOffset,
+            CommitFrameLayout.Size + 16 + EntryLayout.HeaderLengthOffset, CommitFrameLayout.Size + 16 + EntryLayout.FixedSize];
 
     private static readonly int[] HeaderFields =
         [EntryLayout.KindOffset, EntryLayout.FlagsOffset, EntryLayout.HeaderLengthOffset, EntryLayout.BodyLengthOffset,

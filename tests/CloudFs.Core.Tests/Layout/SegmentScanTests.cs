@@ -68,6 +68,12 @@ public sealed class SegmentScanTests
         old.Bytes.AsSpan(place, frame.TrailerOffset - place).CopyTo(now.Bytes.AsSpan(place));
 
         Assert.Empty(now.Scan().Frames);
+
+        // Nor where what the trailer says of it was not written either.
+        var both = (byte[])now.Bytes.Clone();
+        var tail = frame.TrailerOffset + CommitFrameLayout.Size;
+        old.Bytes.AsSpan(tail, frame.Length - tail).CopyTo(both.AsSpan(tail));
+        Assert.Empty(SegmentScan.Scan(both, LayoutSamples.Device, Use, default, default, -1).Frames);
         var known = now.Scan(durable: now.End);
         Assert.Equal([ScannedKind.Whole, ScannedKind.Whole, ScannedKind.PrefixOnly], known.Items.Select(item => item.Kind));
         Assert.Equal(disk.Head.Disk, EntryHeaderCodec.ReadFields(known.Items[2].Header.Span, default).Disk);

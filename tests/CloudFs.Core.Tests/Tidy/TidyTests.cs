@@ -9,6 +9,9 @@ public sealed partial class TidyTests
     private const int FileLinesMax = 500;
     private const int LineCharsMax = 140;
 
+    /// <summary>Its namespace is CloudFs.SystemTests: one that ends in System.Tests would hide .NET's own System.</summary>
+    private const string NamedOtherwise = "CloudFs.System.Tests";
+
     /// <summary>Files that are longer than others, and why.</summary>
     private static readonly Dictionary<string, (int Lines, string Why)> LongFiles = new()
     {
@@ -27,9 +30,13 @@ public sealed partial class TidyTests
         ["CloudFs.Core/Recovery/BufferReplay.cs"] = "a message",
         ["CloudFs.Core/Recovery/Recoverer.cs"] = "messages",
         ["CloudFs.Daemon/Hosting/DaemonProcess.cs"] = "a constructor",
-        ["CloudFs.Daemon/Nbd/Sockets/SocketCalls.cs"] = "a summary",
+        ["tests/CloudFs.Core.Tests/Index/ExtentMapTests.cs"] = "a row of cases",
         ["tests/CloudFs.Daemon.Tests/Http/DisksEndpointTests.cs"] = "an assertion",
         ["tests/CloudFs.Daemon.Tests/Http/StreamEndpointTests.cs"] = "an assertion",
+        ["tests/CloudFs.System.Tests/ImageTests.cs"] = "commands of other programs",
+        ["tests/CloudFs.System.Tests/MirrorTests.cs"] = "commands of other programs",
+        ["tests/CloudFs.System.Tests/NbdClientTests.cs"] = "commands of other programs",
+        ["tests/CloudFs.System.Tests/RotTests.cs"] = "assertions",
     };
 
     private static IEnumerable<SourceFile> All => SourceTree.Product.Concat(SourceTree.Tests);
@@ -53,7 +60,7 @@ public sealed partial class TidyTests
 
     [Fact]
     public void Namespaces_are_folders() => Assert.Empty(All
-        .Where(file => file.Project.Length > 0)
+        .Where(file => file.Project.Length > 0 && file.Project != NamedOtherwise)
         .Select(file => (
             file.Path, Stated: Namespaces().Match(file.Text).Groups[1].Value, Folder: $"{file.Project}.{file.Folder}".Trim('.')))
         .Where(file => file.Stated.Length > 0 && file.Stated != file.Folder)

@@ -28,7 +28,12 @@ public sealed class DaemonCommandLineTests
             """);
         var options = Good(
             ["--device", "/line", "--config", file],
-            new() { ["CLOUDFS_DEVICE"] = "/environment", ["CLOUDFS_HTTP"] = "[::1]:2", ["CLOUDFS_NBD_SOCKET"] = "/e.sock" });
+            new()
+            {
+                ["CLOUDFS_DEVICE"] = "/environment",
+                ["CLOUDFS_HTTP"] = "[::1]:2",
+                ["CLOUDFS_NBD_SOCKET"] = "/e.sock",
+            });
         File.Delete(file);
         Assert.Equal("/line", options.DevicePath);
         Assert.Equal("[::1]:2", options.Http.ToString());

@@ -16,7 +16,8 @@ public sealed class LogLinesTests
     [Fact]
     public void Text_has_time_level_message_and_what_the_message_does_not_say()
     {
-        var line = Lines(LogFormat.Text, journal: false).Format(LogLevel.Information, "x", "seen left", Properties, null);
+        var lines = Lines(LogFormat.Text, journal: false);
+        var line = lines.Format(LogLevel.Information, "x", "seen left", Properties, null);
         Assert.Equal("2026-11-20T12:00:00.000Z info seen left device_id=da39 name=\"two words\"\n", line);
     }
 
@@ -40,7 +41,8 @@ public sealed class LogLinesTests
     [Fact]
     public void Json_has_every_property()
     {
-        var line = Lines(LogFormat.Json, journal: false).Format(LogLevel.Information, "room", "seen\nleft", Properties, null);
+        var lines = Lines(LogFormat.Json, journal: false);
+        var line = lines.Format(LogLevel.Information, "room", "seen\nleft", Properties, null);
         Assert.Equal(1, line.Count(c => c == '\n'));
         var root = JsonDocument.Parse(line).RootElement;
         Assert.Equal("info", root.GetProperty("level").GetString());

@@ -4,7 +4,9 @@ using Xunit;
 
 namespace CloudFs.Daemon.Tests.Http;
 
-/// <summary><c>/blocks</c> and <c>/extents</c> over the real engine: alignment, conditions, and everything refused.</summary>
+/// <summary>
+/// <c>/blocks</c> and <c>/extents</c> over the real engine: alignment, conditions, and everything refused.
+/// </summary>
 public sealed class BlocksEndpointTests : IAsyncLifetime
 {
     private const int Size = 1 << 20;
@@ -69,7 +71,8 @@ public sealed class BlocksEndpointTests : IAsyncLifetime
     [Fact]
     public async Task Head_tells_the_same_without_the_bytes()
     {
-        using var answer = await _daemon.Http.SendAsync(new HttpRequestMessage(HttpMethod.Head, _daemon.At("/blocks?" + _disk)));
+        using var request = new HttpRequestMessage(HttpMethod.Head, _daemon.At("/blocks?" + _disk));
+        using var answer = await _daemon.Http.SendAsync(request);
         Assert.Equal(HttpStatusCode.OK, answer.StatusCode);
         Assert.Equal(Size, answer.Content.Headers.ContentLength);
         Assert.Equal($"\"{_disk}\"", answer.Headers.ETag!.ToString());
@@ -151,9 +154,11 @@ public sealed class BlocksEndpointTests : IAsyncLifetime
         using var good = await _daemon.SendGetAsync(_disk, "bytes=0-0", ("If-Match", $"\"{version}\""));
         Assert.Equal(HttpStatusCode.PartialContent, good.StatusCode);
         await TestDaemon.LineAsync(
-            await _daemon.SendGetAsync(_disk, "bytes=0-0", ("If-Match", $"\"{_disk}\"")), HttpStatusCode.PreconditionFailed);
+            await _daemon.SendGetAsync(_disk, "bytes=0-0", ("If-Match", $"\"{_disk}\"")),
+            HttpStatusCode.PreconditionFailed);
         await TestDaemon.LineAsync(
-            await _daemon.SendGetAsync(_disk, "bytes=0-0", ("If-Range", $"\"{_disk}\"")), HttpStatusCode.PreconditionFailed);
+            await _daemon.SendGetAsync(_disk, "bytes=0-0", ("If-Range", $"\"{_disk}\"")),
+            HttpStatusCode.PreconditionFailed);
     }
 
     [Fact]
@@ -231,8 +236,8 @@ public sealed class BlocksEndpointTests : IAsyncLifetime
         Assert.Equal(HttpStatusCode.OK, answer.StatusCode);
         await Assert.ThrowsAnyAsync<HttpRequestException>(() => answer.Content.ReadAsByteArrayAsync());
         using var page = await _daemon.SendGetAsync(disk, $"bytes={Bad + 100}-{Bad + 5000}");
-        Assert.Contains(
-            $"{Bad}-{Bad + 4095}", await TestDaemon.LineAsync(page, HttpStatusCode.InternalServerError), StringComparison.Ordinal);
+        var line = await TestDaemon.LineAsync(page, HttpStatusCode.InternalServerError);
+        Assert.Contains($"{Bad}-{Bad + 4095}", line, StringComparison.Ordinal);
         Assert.Equal(data[..Bad], await _daemon.ReadAsync(disk, 0, Bad));
 
         // Neither half a sector of it can be replaced, nor is anything else held up.

@@ -178,5 +178,6 @@ public sealed class DisksEndpointTests : IAsyncLifetime
         answer.Dispose();
     }
 
-    private static string Compact(string json) => json.Replace("\n", "", StringComparison.Ordinal).Replace(" ", "", StringComparison.Ordinal);
+    private static string Compact(string json) =>
+        json.Replace("\n", "", StringComparison.Ordinal).Replace(" ", "", StringComparison.Ordinal);
 }

@@ -7,8 +7,8 @@ using Xunit;
 namespace CloudFs.Daemon.Tests.Http;
 
 /// <summary>
-/// What the parsers of headers and queries say of a checked-in corpus: each line is an input and, behind the last tab, the
-/// verdict. Bytes that a text file can't show are written <c>\u0000</c>.
+/// What the parsers of headers and queries say of a checked-in corpus: each line is an input and, behind the last tab,
+/// the verdict. Bytes that a text file can't show are written <c>\u0000</c>.
 /// </summary>
 public sealed class HeaderCorpusTests
 {
@@ -60,7 +60,8 @@ public sealed class HeaderCorpusTests
         {
             if (text[i] == '\\')
             {
-                plain.Append((char)int.Parse(text.AsSpan(i + 2, 4), NumberStyles.HexNumber, CultureInfo.InvariantCulture));
+                var digits = text.AsSpan(i + 2, 4);
+                plain.Append((char)int.Parse(digits, NumberStyles.HexNumber, CultureInfo.InvariantCulture));
                 i += 5;
             }
             else

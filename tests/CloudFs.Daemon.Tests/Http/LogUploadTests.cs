@@ -146,7 +146,8 @@ public sealed class LogUploadTests : IAsyncLifetime
         using var client = new TcpClient();
         await client.ConnectAsync(_mirror.Process.HttpEndPoint);
         await using var stream = client.GetStream();
-        await stream.WriteAsync(Encoding.ASCII.GetBytes("PUT /log HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"));
+        await stream.WriteAsync(Encoding.ASCII.GetBytes(
+            "PUT /log HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"));
         var chunk = Encoding.ASCII.GetBytes("10000\r\n" + new string('x', 0x10000) + "\r\n");
         var sending = Task.Run(async () =>
         {
@@ -187,7 +188,9 @@ public sealed class LogUploadTests : IAsyncLifetime
 
     private Task<byte[]> StreamAsync() => _primary.Http.GetByteArrayAsync(_primary.At($"/stream?{_disk}&once"));
 
-    /// <summary>Sends on what came in at once, as curl does; the framework's own content keeps the last bytes back.</summary>
+    /// <summary>
+    /// Sends on what came in at once, as curl does; the framework's own content keeps the last bytes back.
+    /// </summary>
     private sealed class Unbuffered(Stream source) : HttpContent
     {
         protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) =>
@@ -216,7 +219,8 @@ public sealed class LogUploadTests : IAsyncLifetime
     {
         public override bool CanSeek => false;
 
-        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        public override async ValueTask<int> ReadAsync(
+            Memory<byte> buffer, CancellationToken cancellationToken = default)
         {
             await Task.Delay(1, cancellationToken);
             return Read(buffer.Span[..Math.Min(buffer.Length, step)]);

@@ -6,7 +6,9 @@ using Xunit;
 
 namespace CloudFs.Daemon.Tests.Http;
 
-/// <summary>docs/protocol says what the code does: the routes of page, OpenAPI and code are the same, and so are the records.</summary>
+/// <summary>
+/// docs/protocol says what the code does: the routes of page, OpenAPI and code are the same, and so are the records.
+/// </summary>
 public sealed class RouteDocTests
 {
     private static readonly string Folder = Path.Combine(Golden.Top, "docs", "protocol");
@@ -31,7 +33,8 @@ public sealed class RouteDocTests
         var page = File.ReadAllLines(Path.Combine(Folder, "http.md"));
         foreach (var route in RouteTable.Routes.Where(r => r.Query.Length > 0 && r.Path != "/state"))
         {
-            var row = page.Single(line => line.StartsWith($"| `{route.Method} {route.Path}` |", StringComparison.Ordinal));
+            var start = $"| `{route.Method} {route.Path}` |";
+            var row = page.Single(line => line.StartsWith(start, StringComparison.Ordinal));
             Assert.Contains('`' + route.Query + '`', row, StringComparison.Ordinal);
         }
     }

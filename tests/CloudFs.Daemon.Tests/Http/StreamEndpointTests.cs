@@ -11,7 +11,9 @@ using Xunit;
 
 namespace CloudFs.Daemon.Tests.Http;
 
-/// <summary><c>/stream</c> over the real engine: whole, from a point, live, and broken off where it can't be proved.</summary>
+/// <summary>
+/// <c>/stream</c> over the real engine: whole, from a point, live, and broken off where it can't be proved.
+/// </summary>
 public sealed class StreamEndpointTests : IAsyncLifetime
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
@@ -41,8 +43,8 @@ public sealed class StreamEndpointTests : IAsyncLifetime
         var head = await HeadAsync();
         var chain = await VerifyAsync(await _daemon.Http.GetByteArrayAsync(_daemon.At($"/stream?{_disk}&once")));
         Assert.Equal(head, chain.ToString());
-        Assert.Equal(
-            head, (await VerifyAsync(await _daemon.Http.GetByteArrayAsync(_daemon.At("/stream?demo&once")))).ToString());
+        chain = await VerifyAsync(await _daemon.Http.GetByteArrayAsync(_daemon.At("/stream?demo&once")));
+        Assert.Equal(head, chain.ToString());
     }
 
     [Fact]
@@ -91,7 +93,8 @@ public sealed class StreamEndpointTests : IAsyncLifetime
         Assert.Equal(HttpStatusCode.NoContent, gone.StatusCode);
         await NextAsync(framer, chain);
         Assert.True(chain.HeadOf(Id160.Parse(_disk)).Deleted);
-        Assert.Equal(FramingOutcome.End, (await framer.NextAsync(CancellationToken.None).AsTask().WaitAsync(Patience)).Outcome);
+        var last = await framer.NextAsync(CancellationToken.None).AsTask().WaitAsync(Patience);
+        Assert.Equal(FramingOutcome.End, last.Outcome);
     }
 
     [Fact]
@@ -157,21 +160,26 @@ public sealed class StreamEndpointTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task State_is_501_with_a_line_that_says_what_to_use() => Assert.Contains(
-        "/stream",
-        await TestDaemon.LineAsync(await _daemon.Http.GetAsync(_daemon.At("/state?demo")), HttpStatusCode.NotImplemented),
-        StringComparison.Ordinal);
+    public async Task State_is_501_with_a_line_that_says_what_to_use()
+    {
+        using var answer = await _daemon.Http.GetAsync(_daemon.At("/state?demo"));
+        var line = await TestDaemon.LineAsync(answer, HttpStatusCode.NotImplemented);
+        Assert.Contains("/stream", line, StringComparison.Ordinal);
+    }
 
     /// <summary>The same damage as everybody else is told of it.</summary>
     private async Task SayDamageAsync()
     {
         using var read = await _daemon.SendGetAsync(_disk, "bytes=0-16383");
-        Assert.Contains("4096-8191", await TestDaemon.LineAsync(read, HttpStatusCode.InternalServerError), StringComparison.Ordinal);
+        var line = await TestDaemon.LineAsync(read, HttpStatusCode.InternalServerError);
+        Assert.Contains("4096-8191", line, StringComparison.Ordinal);
         using var health = await _daemon.Http.GetAsync(_daemon.At("/healthz"));
         Assert.Equal(HttpStatusCode.OK, health.StatusCode);
         Assert.Contains("\"degraded\"", await health.Content.ReadAsStringAsync(), StringComparison.Ordinal);
-        Assert.Contains($"cloudfs_disk_damaged_bytes{{disk=\"{_disk}\"}} 4096\n", await _daemon.TextAsync("/metrics"), StringComparison.Ordinal);
-        Assert.Contains("\n4096 4096 damaged\n8192 512 data\n", await _daemon.TextAsync("/extents?demo"), StringComparison.Ordinal);
+        var metrics = await _daemon.TextAsync("/metrics");
+        Assert.Contains($"cloudfs_disk_damaged_bytes{{disk=\"{_disk}\"}} 4096\n", metrics, StringComparison.Ordinal);
+        var extents = await _daemon.TextAsync("/extents?demo");
+        Assert.Contains("\n4096 4096 damaged\n8192 512 data\n", extents, StringComparison.Ordinal);
 
         await _daemon.PutAsync(_disk, 4096, new byte[4096]);
         Assert.Contains("\"ok\"", await _daemon.TextAsync("/healthz"), StringComparison.Ordinal);

@@ -168,7 +168,9 @@ public sealed class FuzzTests
         return Convert.FromHexString(string.Concat(lines).Replace(" ", "", StringComparison.Ordinal));
     }
 
-    private static string Folder()
+    private static string Folder() => InRepository("tests", "golden", "nbd-fuzz");
+
+    internal static string InRepository(params string[] path)
     {
         var folder = new DirectoryInfo(AppContext.BaseDirectory);
         while (!File.Exists(Path.Combine(folder!.FullName, "CloudFs.slnx")))
@@ -176,6 +178,6 @@ public sealed class FuzzTests
             folder = folder.Parent;
         }
 
-        return Path.Combine(folder.FullName, "tests", "golden", "nbd-fuzz");
+        return Path.Combine([folder.FullName, .. path]);
     }
 }

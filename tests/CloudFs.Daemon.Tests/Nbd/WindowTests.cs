@@ -1,4 +1,5 @@
 using CloudFs.Core.Disks;
+using CloudFs.Daemon.Nbd;
 using CloudFs.Daemon.Nbd.Transmission;
 using Xunit;
 
@@ -105,6 +106,18 @@ public sealed class WindowTests
             TaskScheduler.Default))).WaitAsync(TimeSpan.FromSeconds(60));
         Assert.Equal(0, shared.Used);
         Assert.False(shared.IsShort);
+    }
+
+    [Theory]
+    [InlineData(1_048_576UL, 1024, 256)]
+    [InlineData(ulong.MaxValue, 1024, 256)]
+    [InlineData(1024UL, 410, 102)]
+    [InlineData(150UL, 60, 15)]
+    [InlineData(8UL, 1, 4)]
+    public void Connections_take_at_most_half_of_the_descriptors(ulong limit, int connections, int handshakes)
+    {
+        var fitted = new NbdServerOptions().FitTo(limit);
+        Assert.Equal((connections, handshakes), (fitted.MaxConnections, fitted.MaxHandshakes));
     }
 
     [Fact]
