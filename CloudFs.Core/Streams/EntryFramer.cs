@@ -42,7 +42,12 @@ public sealed class EntryFramer(PipeReader reader) : IDisposable
         }
     }
 
-    public void Dispose() => ReturnCopy();
+    /// <summary>Gives the entry that was handed on last back to the pipe, which others may then read on from.</summary>
+    public void Dispose()
+    {
+        Release();
+        ReturnCopy();
+    }
 
     private bool TryFrame(in ReadOnlySequence<byte> buffer, out FramedEntry framed)
     {
