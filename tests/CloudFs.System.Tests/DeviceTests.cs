@@ -149,7 +149,8 @@ public sealed class DeviceTests(ITestOutputHelper output)
         await host.StopAsync();
         var stopped = await host.StartAgainAsync();
         output.WriteLine(string.Create(
-            CultureInfo.InvariantCulture, $"3 TiB: back in {killed.TotalMilliseconds:F0} ms after a kill, {stopped.TotalMilliseconds:F0} ms after a stop"));
+            CultureInfo.InvariantCulture,
+            $"3 TiB: back in {killed.TotalMilliseconds:F0} ms after a kill, {stopped.TotalMilliseconds:F0} ms after a stop"));
         Assert.True(killed < TimeSpan.FromSeconds(5) && stopped < TimeSpan.FromSeconds(5));
         using var again = NbdPeer.Connect(host.Socket, disk);
         var read = new byte[bytes.Length];

@@ -15,7 +15,8 @@ public sealed partial class HttpTests
         var disk = await host.NewDiskAsync(1 << 20, "d");
         using var scratch = new Scratch();
         var image = await File.ReadAllBytesAsync(scratch.Random("bytes", 100_001, 1));
-        var put = await Curl(host, "-X", "PUT", "-H", "Content-Range: bytes 777-100777/*", "--data-binary", "@" + scratch.At("bytes"), "/blocks?d");
+        var put = await Curl(
+            host, "-X", "PUT", "-H", "Content-Range: bytes 777-100777/*", "--data-binary", "@" + scratch.At("bytes"), "/blocks?d");
         Assert.Equal(204, put.Status);
         var tag = Tag().Match(put.Headers).Groups[1].Value;
         Assert.Equal(await host.HeadAsync(disk), tag);
@@ -117,7 +118,8 @@ public sealed partial class HttpTests
         var (headers, body) = (scratch.At("headers"), scratch.At("body"));
 
         // A path of the daemon's, not one of a file that is read or written.
-        bool IsPath(string word) => word.StartsWith('/') && !Path.Exists(Path.GetDirectoryName(word) is "/" or null ? word : Path.GetDirectoryName(word));
+        static bool IsPath(string word) =>
+            word.StartsWith('/') && !Path.Exists(Path.GetDirectoryName(word) is { Length: > 1 } folder ? folder : word);
         var all = words.Select(word => IsPath(word) ? host.Url + word : word);
         string[] output = words.Contains("-o") ? [] : ["-o", body];
         var ran = await Tool.RunAsync("curl", ["-sS", "-w", "%{http_code}", "-D", headers, .. output, .. all]);

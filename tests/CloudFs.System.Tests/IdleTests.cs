@@ -130,7 +130,8 @@ public sealed class IdleTests(ITestOutputHelper output)
         for (var round = 0; round < 3; round++)
         {
             var work = writers.Select(writer => Task.Factory.StartNew(
-                () => writer.Run(host.Socket, disk), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)).ToArray();
+                () => writer.Run(host.Socket, disk),
+                CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)).ToArray();
             await Task.Delay(500);
             var (status, took) = await host.TerminateAsync();
             Assert.Equal(0, status);
