@@ -51,6 +51,8 @@ internal sealed class FailStopDevice(IBlockDevice device) : IBlockDevice
 
     public ValueTask<bool> TryReserveAsync(ulong offset, ulong length) => device.TryReserveAsync(offset, length);
 
+    public void UndoGrowth() => device.UndoGrowth();
+
     public void Dispose()
     {
         device.Dispose();

@@ -13,6 +13,7 @@ public sealed class FileBlockDevice : IBlockDevice
 {
     private readonly SafeFileHandle _file;
     private readonly string _path;
+    private ulong? _lengthBefore;
 
     private FileBlockDevice(SafeFileHandle file, string path, bool isBlock, ulong length, int physicalBlock)
     {
@@ -121,6 +122,14 @@ public sealed class FileBlockDevice : IBlockDevice
         return ValueTask.FromResult(errno is not (Posix.ErrorNoSpace or Posix.ErrorQuota or Posix.ErrorTooBig));
     }
 
+    public void UndoGrowth()
+    {
+        if (_lengthBefore is { } length && Posix.Ftruncate(_file, (long)length) == 0)
+        {
+            (Length, _lengthBefore) = (length, null);
+        }
+    }
+
     public void Dispose() => _file.Dispose();
 
     private static FileBlockDevice Take(SafeFileHandle file, string path, bool isBlock, ulong? sizeBytes)
@@ -131,6 +140,7 @@ public sealed class FileBlockDevice : IBlockDevice
         }
 
         ulong length;
+        ulong? lengthBefore = null;
         var physical = DeviceGeometry.MaxPhysicalBlock;
         if (isBlock)
         {
@@ -155,29 +165,34 @@ public sealed class FileBlockDevice : IBlockDevice
             length = checked((ulong)RandomAccess.GetLength(file));
             if (sizeBytes > length)
             {
+                if (sizeBytes < DeviceGeometry.MinDeviceBytes)
+                {
+                    throw TooSmall(path, sizeBytes.Value);
+                }
+
                 if (Posix.Ftruncate(file, checked((long)sizeBytes.Value)) != 0)
                 {
                     throw new DeviceRefusedException(
                         $"{path}: it can't grow to {sizeBytes} bytes: {Posix.Describe(Marshal.GetLastPInvokeError())}");
                 }
 
-                length = sizeBytes.Value;
+                (lengthBefore, length) = (length, sizeBytes.Value);
             }
         }
 
         return length < DeviceGeometry.MinDeviceBytes
             ? throw TooSmall(path, length)
-            : new FileBlockDevice(file, path, isBlock, length, physical);
+            : new FileBlockDevice(file, path, isBlock, length, physical) { _lengthBefore = lengthBefore };
     }
 
     private static DeviceRefusedException TooSmall(string path, ulong length) => new(
         $"{path}: too small: {length} bytes, at least {DeviceGeometry.MinDeviceBytes} (104 MiB) are needed");
 
+    /// <summary>Asks the kernel: what .NET tells of a file's attributes leaves block devices out.</summary>
     private static bool IsBlock(string path)
     {
-        var target = new FileInfo(path).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? path;
-        return target.StartsWith("/dev/", StringComparison.Ordinal)
-            && (File.GetAttributes(target) & FileAttributes.Device) != 0;
+        using var file = Posix.Open(path, Posix.ORdonly | Posix.ONonblock, 0, out _);
+        return file is not null && Posix.IoctlU64(file, Posix.BlkGetSize64, out _) == 0;
     }
 
     // RWF_NOWAIT answers only from the page cache, so the caller's thread never waits for the disk.

@@ -31,4 +31,9 @@ public interface IBlockDevice : IDisposable
     /// system). False: there is none. Contents stay as they were.
     /// </summary>
     ValueTask<bool> TryReserveAsync(ulong offset, ulong length);
+
+    /// <summary>Takes back that it grew when it was opened, where it did: what is refused is left as it was.</summary>
+    void UndoGrowth()
+    {
+    }
 }

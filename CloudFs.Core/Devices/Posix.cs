@@ -10,6 +10,7 @@ internal static partial class Posix
     public const int ORdwr = 2;
     public const int OCreat = 0x40;
     public const int OExcl = 0x80;
+    public const int ONonblock = 0x800;
     public const int OCloexec = 0x80000;
     public const int LockExclusiveNow = 2 | 4;
     public const int ErrorBusy = 16;

@@ -12,6 +12,19 @@ public static class DeviceFormat
     /// <exception cref="DeviceRefusedException">It holds something else, another version, or belongs to another host.</exception>
     public static async Task<DeviceLabel> OpenAsync(EngineSettings settings, EngineRuntime runtime, RecoveryReport report)
     {
+        try
+        {
+            return await JudgeAsync(settings, runtime, report);
+        }
+        catch (DeviceRefusedException)
+        {
+            settings.Device.UndoGrowth();
+            throw;
+        }
+    }
+
+    private static async Task<DeviceLabel> JudgeAsync(EngineSettings settings, EngineRuntime runtime, RecoveryReport report)
+    {
         var device = settings.Device;
         if (device.Length < DeviceGeometry.MinDeviceBytes)
         {

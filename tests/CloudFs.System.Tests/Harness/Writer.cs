@@ -143,8 +143,14 @@ internal sealed class Writer(SectorModel model, int firstSector, int sectors, in
 
     private void Take(NbdPeer peer)
     {
+        const uint ShuttingDown = 108;
         var (cookie, error) = peer.Receive();
         var request = _underWay[cookie];
+        if (error == ShuttingDown)
+        {
+            throw new IOException("the server says goodbye: this request, and what is under way, may or may not have happened");
+        }
+
         if (error != 0)
         {
             throw new InvalidOperationException($"{request} was answered with error {error}");
