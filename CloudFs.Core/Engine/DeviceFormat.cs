@@ -101,7 +101,7 @@ public static class DeviceFormat
         return copy.AsSpan().IndexOfAnyExcept((byte)0) >= 0 ? "something that is not zeroes at 1 MiB" : null;
     }
 
-    /// <summary>Overwrites everything by which a device is known, durably: labels, checkpoints, and what lies before the segments.</summary>
+    /// <summary>Overwrites, durably, everything by which a device is known: labels, checkpoints, all before the segments.</summary>
     public static async Task NukeAsync(IBlockDevice device)
     {
         var zeroes = new byte[1 << 20];

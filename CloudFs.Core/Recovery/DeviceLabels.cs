@@ -43,7 +43,8 @@ public static class DeviceLabels
                 : faults.All(fault => fault == LayoutFault.Absent)
                     ? null
                     : throw new DeviceRefusedException(
-                        "both copies of the device's label are damaged: nothing on it can be told apart; nuke it to use it anew", unreadable);
+                        "both copies of the device's label are damaged: nothing on it can be told apart; nuke it to use it anew",
+                        unreadable);
         }
 
         for (var copy = 0; copy < 2; copy++)
