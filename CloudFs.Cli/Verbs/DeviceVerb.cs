@@ -72,7 +72,7 @@ internal static class DeviceVerb
 
         try
         {
-            return await DeviceFormat.ReadLabelAsync(device, _ => { }) is { } label
+            return await DeviceLabels.ReadAsync(device, _ => { }) is { } label
                 ? $"{contents} of host {label.HostId}" : contents;
         }
         catch (DeviceRefusedException)

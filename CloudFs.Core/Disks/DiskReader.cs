@@ -1,5 +1,4 @@
 using System.Buffers;
-using CloudFs.Core.Engine;
 using CloudFs.Core.Format;
 using CloudFs.Core.Index;
 using CloudFs.Core.Log;

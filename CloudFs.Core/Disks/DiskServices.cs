@@ -1,4 +1,3 @@
-using CloudFs.Core.Engine;
 using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
 

@@ -32,7 +32,7 @@ public static class DeviceFormat
                 $"the device is too small: {device.Length} bytes, at least {DeviceGeometry.MinDeviceBytes} (104 MiB) are needed");
         }
 
-        var label = await ReadLabelAsync(device, message => report.AddDamage("damaged-label", message));
+        var label = await DeviceLabels.ReadAsync(device, message => report.AddDamage("damaged-label", message));
         if (label is null)
         {
             return await FormatAsync(settings, runtime, report);
@@ -77,44 +77,6 @@ public static class DeviceFormat
         return label;
     }
 
-    /// <summary>Reads the label without changing anything; null when there is none.</summary>
-    /// <exception cref="DeviceRefusedException">There is one that can't be used.</exception>
-    public static async Task<DeviceLabel?> ReadLabelAsync(IBlockDevice device, Action<string> tellDamage)
-    {
-        DeviceLabel? newest = null;
-        var faults = new LayoutFault[2];
-        for (var copy = 0; copy < 2; copy++)
-        {
-            var bytes = new byte[DeviceGeometry.LabelBytes];
-            await device.ReadAsync(DeviceGeometry.LabelOffset(copy), bytes);
-            if (DeviceLabel.TryRead(bytes, copy, out var label, out faults[copy])
-                && label!.Generation > (newest?.Generation ?? 0))
-            {
-                newest = label;
-            }
-        }
-
-        if (newest is null)
-        {
-            return faults.Contains(LayoutFault.NewerVersion)
-                ? throw new DeviceRefusedException("the device was written by a newer CloudFS: use that version")
-                : faults.All(fault => fault == LayoutFault.Absent)
-                    ? null
-                    : throw new DeviceRefusedException(
-                        "both copies of the device's label are damaged: nothing on it can be told apart; nuke it to use it anew");
-        }
-
-        for (var copy = 0; copy < 2; copy++)
-        {
-            if (faults[copy] != LayoutFault.None)
-            {
-                tellDamage($"copy {copy} of the device's label is damaged ({faults[copy]}): the other one was used");
-            }
-        }
-
-        return newest;
-    }
-
     /// <summary>
     /// What a device holds, in words, or null when it is blank. Looks at the beginning, where everything that one would not
     /// want to lose has its mark.
@@ -139,7 +101,7 @@ public static class DeviceFormat
         return copy.AsSpan().IndexOfAnyExcept((byte)0) >= 0 ? "something that is not zeroes at 1 MiB" : null;
     }
 
-    /// <summary>Overwrites everything by which a device is known, durably: labels, checkpoints, and what lies before the segments.</summary>
+    /// <summary>Overwrites, durably, everything by which a device is known: labels, checkpoints, all before the segments.</summary>
     public static async Task NukeAsync(IBlockDevice device)
     {
         var zeroes = new byte[1 << 20];
@@ -154,6 +116,12 @@ public static class DeviceFormat
 
     private static async Task<DeviceLabel> FormatAsync(EngineSettings settings, EngineRuntime runtime, RecoveryReport report)
     {
+        if (settings.SizeBytes < DeviceGeometry.MinDeviceBytes)
+        {
+            throw new DeviceRefusedException(
+                $"--size {settings.SizeBytes} is too small: at least {DeviceGeometry.MinDeviceBytes} (104 MiB) are needed");
+        }
+
         if (await DescribeContentsAsync(settings.Device) is { } contents)
         {
             throw new DeviceRefusedException(

@@ -134,7 +134,8 @@ internal static class EngineOpening
             var error = ChainRules.Check(head, fields, body);
             if (error != ChainError.None)
             {
-                report.AddDamage("buffer-mismatch", $"disk {fields.Disk}: LSN {fields.Lsn} of the write buffer does not fit: {error.Text()}");
+                report.AddDamage(
+                    "buffer-mismatch", $"disk {fields.Disk}: LSN {fields.Lsn} of the write buffer does not fit: {error.Text()}");
                 continue;
             }
 

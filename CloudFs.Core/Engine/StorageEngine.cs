@@ -24,7 +24,8 @@ public sealed class StorageEngine : IAsyncDisposable
     private int _disposed;
 
     internal StorageEngine(
-        IBlockDevice device, DeviceLabel label, DiskServices services, Housekeeper housekeeper, CheckpointStore checkpoints, EngineBuffer? region, RecoveryReport recovery)
+        IBlockDevice device, DeviceLabel label, DiskServices services, Housekeeper housekeeper, CheckpointStore checkpoints,
+        EngineBuffer? region, RecoveryReport recovery)
     {
         _device = device;
         _label = label;

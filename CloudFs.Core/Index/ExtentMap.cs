@@ -161,7 +161,7 @@ public sealed class ExtentMap(ILiveness? liveness) : IExtentMap
         _leaves.RemoveRange(index, last - index);
     }
 
-    /// <summary>Drops the run of extents from an item on that lie wholly below <paramref name="to"/>; the first is forgotten already.</summary>
+    /// <summary>Drops the extents from an item on that lie wholly below <paramref name="to"/>; the first is forgotten already.</summary>
     private int RemoveContained(int index, int item, ulong to, LogPosition by)
     {
         var leaf = _leaves[index];

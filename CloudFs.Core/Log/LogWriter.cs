@@ -21,7 +21,6 @@ public sealed class LogWriter
     /// <summary>What was not flushed by anybody is durable this long after it was appended (PROTOCOL.md, 16).</summary>
     private static readonly TimeSpan FlushDelay = TimeSpan.FromMilliseconds(100);
 
-    private readonly IBlockDevice _device;
     private readonly SegmentTable _segments;
     private WriteBuffer _buffer;
     private readonly Id160 _deviceId;
@@ -48,24 +47,19 @@ public sealed class LogWriter
     private Exception? _failure;
 
     // The loop's own.
-    private readonly List<OpenCommit> _written = [];
-    private byte[] _footer = [];
-    private LogPosition _writtenEnd;
-    private LogPosition _claimed;
-    private ulong _durable;
+    private readonly LogPipe _pipe;
 
     public LogWriter(
         IBlockDevice device, SegmentTable segments, WriteBuffer buffer, Id160 deviceId, int physicalBlock, LogEnd end,
         TimeProvider time)
     {
-        _device = device;
         _segments = segments;
         _buffer = buffer;
         _deviceId = deviceId;
         _physicalBlock = physicalBlock;
         _catalog = end.Catalog;
-        _end = _dataEnd = _writtenEnd = _claimed = end.Position;
-        _durable = end.Position.Value;
+        _end = _dataEnd = end.Position;
+        _pipe = new LogPipe(device, segments, deviceId, physicalBlock, end.Position);
         _nextSequence = end.NextSequence;
         _timer = time.CreateTimer(_ => OnTimer(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
@@ -74,7 +68,7 @@ public sealed class LogWriter
     public Lock Gate { get; } = new();
 
     /// <summary>Everything before it is durable. Never goes back.</summary>
-    public LogPosition Durable => new(Volatile.Read(ref _durable));
+    public LogPosition Durable => _pipe.Durable;
 
     /// <summary>Why the log takes nothing more; null while it does.</summary>
     public Exception? Failure => Volatile.Read(ref _failure);
@@ -86,7 +80,7 @@ public sealed class LogWriter
     public WriteBuffer Buffer => Volatile.Read(ref _buffer);
 
     /// <summary>Counters for metrics.</summary>
-    public LogCounters Counters { get; } = new();
+    public LogCounters Counters => _pipe.Counters;
 
     /// <summary>Tells whoever keeps house that a segment was taken (so the next must be prepared) or room is short.</summary>
     public Action? Upkeep { get; set; }
@@ -204,7 +198,7 @@ public sealed class LogWriter
                 buffer.Free(slot);
             }
 
-            buffer.Written = _writtenEnd;
+            buffer.Written = _pipe.WrittenEnd;
             Volatile.Write(ref _buffer, buffer);
         }
     }
@@ -388,9 +382,9 @@ public sealed class LogWriter
             }
 
             await WriteJobsAsync();
-            if (flush && (_servedFlush is not null || _written.Count > 0))
+            if (flush && (_servedFlush is not null || _pipe.HasUnflushed))
             {
-                await FlushWrittenAsync();
+                await _pipe.FlushAsync();
             }
 
             _servedFlush?.TrySetResult(IoStatus.Ok);
@@ -402,7 +396,7 @@ public sealed class LogWriter
                     continue;
                 }
 
-                if (!stop && _claimed < Durable && _open is null && !_timerArmed)
+                if (!stop && _pipe.Claimed < Durable && _open is null && !_timerArmed)
                 {
                     // At rest, one more commit says on the device that all before it is durable: so that rot in what
                     // was flushed last can't be taken for a torn tail.
@@ -455,80 +449,26 @@ public sealed class LogWriter
 
             if (job.Commit is { } commit)
             {
-                await WriteCommitAsync(commit);
+                await _pipe.WriteAsync(commit);
+                _room.Pulse();
             }
             else
             {
-                await SealAsync(job);
+                await _pipe.SealAsync(job);
+                Release(job.Seal!);
             }
         }
     }
 
-    private async ValueTask WriteCommitAsync(OpenCommit commit)
+    /// <summary>The segment's headers are in its footer now: nobody looks for them here any more.</summary>
+    private void Release(SegmentCatalog catalog)
     {
-        var located = _segments.TryLocate(commit.Position, out var offset);
-        Invariant.That(located, "the open segment is not reclaimed");
-        await _device.WriteAsync(offset, commit.Bytes);
-        Counters.AddCommit(commit.Length);
-        _writtenEnd = commit.Position.Plus(commit.Length);
-        _buffer.Written = _writtenEnd;
-        commit.Buffer.Free(commit.Slot);
-        _claimed = commit.Claim;
-        if (!commit.IsEmpty)
-        {
-            _written.Add(commit);
-        }
-
-        _room.Pulse();
-    }
-
-    private async ValueTask SealAsync(LogJob job)
-    {
-        var catalog = job.Seal!;
-        var length = catalog.FooterBytes(0, 0, _physicalBlock);
-        if (_footer.Length < length)
-        {
-            _footer = GC.AllocateUninitializedArray<byte>(length);
-        }
-
-        if (_writtenEnd > Durable)
-        {
-            await FlushWrittenAsync();
-        }
-
-        catalog.WriteFooter(_footer.AsSpan(0, length), _deviceId, job.CommitsEnd, job.NextSegment, job.LastSequence);
-        var located = _segments.TryLocate(catalog.Use, out var segment);
-        Invariant.That(located, "the open segment is not reclaimed");
-        await _device.WriteAsync(
-            DeviceGeometry.SegmentOffset(segment) + (ulong)(DeviceGeometry.SegmentBytes - length), _footer.AsMemory(0, length));
-        Counters.AddFooter(length);
-        _writtenEnd = new LogPosition(catalog.Use + 1, 0);
-        await FlushWrittenAsync();
-        _buffer.Written = _writtenEnd;
-        _claimed = _writtenEnd;
-        _segments.Seal(catalog.Use);
         lock (Gate)
         {
+            _buffer.Written = _pipe.WrittenEnd;
             _sealing.Remove(catalog);
             _spare = catalog;
         }
-    }
-
-    private async ValueTask FlushWrittenAsync()
-    {
-        var end = _writtenEnd;
-        await _device.FlushAsync();
-        Counters.AddFlush();
-        Volatile.Write(ref _durable, Math.Max(_durable, end.Value));
-        foreach (var commit in _written)
-        {
-            foreach (var (sink, lsn, id) in commit.Sealed)
-            {
-                sink.OnDurable(lsn, id);
-            }
-        }
-
-        _written.Clear();
     }
 
     /// <summary>The device failed: everything that waits fails, and nothing is appended any more.</summary>
@@ -545,31 +485,4 @@ public sealed class LogWriter
         _room.Pulse();
         Upkeep?.Invoke();
     }
-
-    private readonly record struct LogJob(
-        OpenCommit? Commit, SegmentCatalog? Seal, int NextSegment, int CommitsEnd, ulong LastSequence);
-}
-
-/// <summary>What the log has written, since it was opened. Written by the loop, read by anybody.</summary>
-public sealed class LogCounters
-{
-    private long _commits;
-    private long _bytes;
-    private long _flushes;
-
-    public ulong Commits => (ulong)Volatile.Read(ref _commits);
-
-    public ulong Bytes => (ulong)Volatile.Read(ref _bytes);
-
-    public ulong Flushes => (ulong)Volatile.Read(ref _flushes);
-
-    internal void AddCommit(int bytes)
-    {
-        Volatile.Write(ref _commits, _commits + 1);
-        Volatile.Write(ref _bytes, _bytes + bytes);
-    }
-
-    internal void AddFooter(int bytes) => Volatile.Write(ref _bytes, _bytes + bytes);
-
-    internal void AddFlush() => Volatile.Write(ref _flushes, _flushes + 1);
 }

@@ -270,7 +270,12 @@ public sealed class SegmentTable : ILiveness
     {
         lock (_lock)
         {
-            Invariant.That(_segments[segment].State == SegmentState.Checkpoint, "only a checkpoint's segment is released");
+            if (_segments[segment].State != SegmentState.Checkpoint)
+            {
+                // A root that should be gone named it, and the log has it by now.
+                return;
+            }
+
             _segments[segment] = default;
             _free++;
         }

@@ -63,7 +63,7 @@ public sealed class WriteBuffer
         Invariant.That(slots is >= 2 and <= MaxSlots && region.Length == RegionBytes(slots), "a region has 2 to 32 slots");
         var buffer = new WriteBuffer(region, slots);
         var header = region.Span[..HeaderBytes];
-        matches = header[..8].SequenceEqual(MagicBytes)
+        matches = !boot.IsZero && header[..8].SequenceEqual(MagicBytes)
             && new Id160(header.Slice(DeviceOffset, Id160.Size)) == device
             && new Id160(header.Slice(BootOffset, Id160.Size)) == boot
             && BinaryPrimitives.ReadInt32LittleEndian(header[SlotCountOffset..]) == slots

@@ -44,7 +44,8 @@ public static class BufferReplay
             var filled = Math.Clamp(buffer.FilledOf(slot), 0, WriteBuffer.SlotBytes);
             if (!TakeItems(buffer.Slot(slot)[..filled].ToArray(), items))
             {
-                report.AddDamage("buffer-damaged", $"the write buffer's commit for {buffer.PositionOf(slot)} is damaged: replayed up to there");
+                report.AddDamage(
+                    "buffer-damaged", $"the write buffer's commit for {buffer.PositionOf(slot)} is damaged: replayed up to there");
                 break;
             }
         }

@@ -1,7 +1,6 @@
 using CloudFs.Core.Chain;
 using CloudFs.Core.Checkpoints;
 using CloudFs.Core.Devices;
-using CloudFs.Core.Engine;
 using CloudFs.Core.Format;
 using CloudFs.Core.Layout;
 using CloudFs.Core.Log;
@@ -39,7 +38,7 @@ public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Act
     /// <exception cref="DeviceRefusedException">There is no CloudFS device here.</exception>
     public async Task<VerifyOutcome> RunAsync(CancellationToken cancellation)
     {
-        var label = await DeviceFormat.ReadLabelAsync(device, Problem)
+        var label = await DeviceLabels.ReadAsync(device, Problem)
             ?? throw new DeviceRefusedException("there is no CloudFS device here: no label");
         var roots = await new CheckpointStore(device, label.DeviceId).VerifyAsync(label.SegmentCount, Problem);
         var uses = await FindUsesAsync(label, roots, cancellation);

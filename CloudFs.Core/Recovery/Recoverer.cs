@@ -299,7 +299,9 @@ public sealed class Recoverer(
     {
         if (scan.DamagedRecords > 0)
         {
-            report.AddDamage("damaged-record", $"{scan.DamagedRecords} commit records of segment {segment} (use {use}) are damaged: read by their trailers");
+            report.AddDamage(
+                "damaged-record",
+                $"{scan.DamagedRecords} commit records of segment {segment} (use {use}) are damaged: read by their trailers");
         }
 
         var hole = 0;
@@ -394,7 +396,8 @@ public sealed class Recoverer(
         }
 
         var bytes = await _walker.ReadSegmentAsync(segment);
-        return SegmentScan.Scan(bytes, label.DeviceId, use, LogPosition.None, LogPosition.None, -1) is { Frames.Count: > 0 } or { IsTorn: true };
+        return SegmentScan.Scan(bytes, label.DeviceId, use, LogPosition.None, LogPosition.None, -1)
+            is { Frames.Count: > 0 } or { IsTorn: true };
     }
 
     private async Task<byte[]> ReadOrZeroesAsync(ulong offset, int length)

@@ -8,8 +8,6 @@ namespace CloudFs.Daemon.Hosting;
 /// </summary>
 internal sealed class HealthBoard
 {
-    public const string Ok = "ok";
-
     public const string Failed = "failed";
 
     // A loop that dies does so once; the bound is for a bug that would report for ever.

@@ -12,51 +12,18 @@ public sealed partial class TidyTests
     /// <summary>Its namespace is CloudFs.SystemTests: one that ends in System.Tests would hide .NET's own System.</summary>
     private const string NamedOtherwise = "CloudFs.System.Tests";
 
-    /// <summary>Files that are longer than others, and why.</summary>
-    private static readonly Dictionary<string, (int Lines, string Why)> LongFiles = new()
-    {
-        ["CloudFs.Core/Log/LogWriter.cs"] = (580, "appends and the loop share one state and one gate; to be split along them"),
-    };
-
-    /// <summary>Files in which some lines are longer, to be broken when they are next touched.</summary>
-    private static readonly Dictionary<string, string> LongLines = new()
-    {
-        ["CloudFs.Cli/CliMain.cs"] = "a message",
-        ["CloudFs.Cli/DaemonClient.cs"] = "a message",
-        ["CloudFs.Core/Engine/DeviceFormat.cs"] = "a summary",
-        ["CloudFs.Core/Engine/EngineOpening.cs"] = "a message",
-        ["CloudFs.Core/Engine/StorageEngine.cs"] = "a constructor",
-        ["CloudFs.Core/Index/ExtentMap.cs"] = "a summary",
-        ["CloudFs.Core/Recovery/BufferReplay.cs"] = "a message",
-        ["CloudFs.Core/Recovery/Recoverer.cs"] = "messages",
-        ["CloudFs.Daemon/Hosting/DaemonProcess.cs"] = "a constructor",
-        ["tests/CloudFs.Core.Tests/Index/ExtentMapTests.cs"] = "a row of cases",
-        ["tests/CloudFs.Daemon.Tests/Http/DisksEndpointTests.cs"] = "an assertion",
-        ["tests/CloudFs.Daemon.Tests/Http/StreamEndpointTests.cs"] = "an assertion",
-        ["tests/CloudFs.System.Tests/ImageTests.cs"] = "commands of other programs",
-        ["tests/CloudFs.System.Tests/MirrorTests.cs"] = "commands of other programs",
-        ["tests/CloudFs.System.Tests/NbdClientTests.cs"] = "commands of other programs",
-        ["tests/CloudFs.System.Tests/RotTests.cs"] = "assertions",
-    };
-
     private static IEnumerable<SourceFile> All => SourceTree.Product.Concat(SourceTree.Tests);
 
     [Fact]
     public void No_file_is_longer_than_one_likes_to_read() => Assert.Empty(SourceTree.Product
-        .Where(file => file.Lines.Length - 1 > (LongFiles.TryGetValue(file.Path, out var known) ? known.Lines : FileLinesMax))
+        .Where(file => file.Lines.Length - 1 > FileLinesMax)
         .Select(file => $"{file.Path}: {file.Lines.Length - 1} lines"));
 
     [Fact]
-    public void No_line_is_longer_than_a_screen() => Assert.Empty(All
-        .Where(file => !LongLines.ContainsKey(file.Path))
+    public void No_line_is_longer_than_a_screen() => Assert.Empty(SourceTree.Product
         .SelectMany(file => file.Lines.Select((line, index) => (file.Path, Number: index + 1, line.Length)))
         .Where(line => line.Length > LineCharsMax)
         .Select(line => $"{line.Path}:{line.Number}: {line.Length} characters"));
-
-    [Fact]
-    public void Exemptions_are_of_files_that_need_them() => Assert.Empty(
-        LongLines.Keys.Where(path => !All.Any(file => file.Path == path && file.Lines.Any(line => line.Length > LineCharsMax)))
-            .Concat(LongFiles.Keys.Where(path => !All.Any(file => file.Path == path && file.Lines.Length - 1 > FileLinesMax))));
 
     [Fact]
     public void Namespaces_are_folders() => Assert.Empty(All

@@ -1,4 +1,4 @@
-namespace CloudFs.Core.Engine;
+namespace CloudFs.Core.Primitives;
 
 /// <summary>What the engine takes from outside: time, chance, and the start of its loops.</summary>
 public sealed class EngineRuntime

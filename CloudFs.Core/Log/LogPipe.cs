@@ -1,0 +1,102 @@
+using CloudFs.Core.Devices;
+using CloudFs.Core.Layout;
+using CloudFs.Core.Primitives;
+
+namespace CloudFs.Core.Log;
+
+/// <summary>Something for the device: a closed commit, or the footer of a full segment.</summary>
+/// <param name="Commit">The commit; null for a footer.</param>
+/// <param name="Seal">The headers of the segment to seal; null for a commit.</param>
+/// <param name="NextSegment">The segment that follows the sealed one; -1 for none yet.</param>
+/// <param name="CommitsEnd">Where its commits end, bytes from its start.</param>
+/// <param name="LastSequence">The sequence of its last commit.</param>
+internal readonly record struct LogJob(
+    OpenCommit? Commit, SegmentCatalog? Seal, int NextSegment, int CommitsEnd, ulong LastSequence);
+
+/// <summary>
+/// The device's end of the log: writes what the log has closed, one thing at a time and in order, and makes it durable.
+/// Used by the log's loop alone; only <see cref="Durable"/> and the counters are read by others.
+/// </summary>
+internal sealed class LogPipe(
+    IBlockDevice device, SegmentTable segments, Id160 deviceId, int physicalBlock, LogPosition end)
+{
+    private readonly List<OpenCommit> _unflushed = [];
+    private byte[] _footer = [];
+    private ulong _durable = end.Value;
+
+    /// <summary>Everything before it is durable. Never goes back. Any thread.</summary>
+    public LogPosition Durable => new(Volatile.Read(ref _durable));
+
+    /// <summary>Everything before it is in the kernel's hands.</summary>
+    public LogPosition WrittenEnd { get; private set; } = end;
+
+    /// <summary>Up to where the device itself says that it is durable.</summary>
+    public LogPosition Claimed { get; private set; } = end;
+
+    /// <summary>True when commits with entries were written and not flushed.</summary>
+    public bool HasUnflushed => _unflushed.Count > 0;
+
+    /// <summary>Counters for metrics.</summary>
+    public LogCounters Counters { get; } = new();
+
+    /// <summary>Writes a commit; its slot is free then.</summary>
+    public async ValueTask WriteAsync(OpenCommit commit)
+    {
+        var located = segments.TryLocate(commit.Position, out var offset);
+        Invariant.That(located, "the open segment is not reclaimed");
+        await device.WriteAsync(offset, commit.Bytes);
+        Counters.AddCommit(commit.Length);
+        WrittenEnd = commit.Position.Plus(commit.Length);
+        Claimed = commit.Claim;
+        commit.Buffer.Written = WrittenEnd;
+        commit.Buffer.Free(commit.Slot);
+        if (!commit.IsEmpty)
+        {
+            _unflushed.Add(commit);
+        }
+    }
+
+    /// <summary>Seals a segment: flushes its commits, then writes its footer and flushes that.</summary>
+    public async ValueTask SealAsync(LogJob job)
+    {
+        var catalog = job.Seal!;
+        var length = catalog.FooterBytes(0, 0, physicalBlock);
+        if (_footer.Length < length)
+        {
+            _footer = GC.AllocateUninitializedArray<byte>(length);
+        }
+
+        if (WrittenEnd > Durable)
+        {
+            await FlushAsync();
+        }
+
+        catalog.WriteFooter(_footer.AsSpan(0, length), deviceId, job.CommitsEnd, job.NextSegment, job.LastSequence);
+        var located = segments.TryLocate(catalog.Use, out var segment);
+        Invariant.That(located, "the open segment is not reclaimed");
+        var offset = DeviceGeometry.SegmentOffset(segment) + (ulong)(DeviceGeometry.SegmentBytes - length);
+        await device.WriteAsync(offset, _footer.AsMemory(0, length));
+        Counters.AddFooter(length);
+        WrittenEnd = Claimed = new LogPosition(catalog.Use + 1, 0);
+        await FlushAsync();
+        segments.Seal(catalog.Use);
+    }
+
+    /// <summary>Makes what was written durable, and tells the disks so in order.</summary>
+    public async ValueTask FlushAsync()
+    {
+        var flushed = WrittenEnd;
+        await device.FlushAsync();
+        Counters.AddFlush();
+        Volatile.Write(ref _durable, Math.Max(_durable, flushed.Value));
+        foreach (var commit in _unflushed)
+        {
+            foreach (var (sink, lsn, id) in commit.Sealed)
+            {
+                sink.OnDurable(lsn, id);
+            }
+        }
+
+        _unflushed.Clear();
+    }
+}
