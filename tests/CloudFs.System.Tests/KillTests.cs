@@ -143,7 +143,6 @@ public sealed class KillTests(ITestOutputHelper output)
     {
         await using var host = await Host.StartAsync();
         var (written, unwritten) = (await host.NewDiskAsync(DiskBytes), await host.NewDiskAsync(DiskBytes));
-        await host.CommandAsync("write", written, "--offset", "4096");
         using (var peer = NbdPeer.Connect(host.Socket, written))
         {
             Assert.Equal(0u, peer.Do(NbdPeer.Write, 0, 4096, new byte[4096].AsSpan(), NbdPeer.Fua));
