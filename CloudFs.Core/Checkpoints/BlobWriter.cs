@@ -79,7 +79,7 @@ internal sealed class BlobWriter(IBlockDevice device, SegmentTable segments, Id1
     public ValueTask CompleteAsync() => _filled > 0 ? WritePageAsync() : ValueTask.CompletedTask;
 
     /// <summary>Gives back what was taken, after a failure.</summary>
-    public void Abandon() => _spills.ForEach(segments.ReleaseCheckpoint);
+    public void Abandon() => _spills.ForEach(spill => segments.ReleasePages(spill, SegmentState.Checkpoint));
 
     private void Fill(ReadOnlySpan<byte> bytes)
     {
@@ -108,7 +108,7 @@ internal sealed class BlobWriter(IBlockDevice device, SegmentTable segments, Id1
         var spilled = _index - CheckpointPageLayout.PagesInSlot;
         if (spilled >= 0 && spilled % CheckpointPageLayout.PagesInSegment == 0)
         {
-            var segment = _spills.Count < CheckpointRootLayout.MaxSpills ? segments.TakeForCheckpoint() : -1;
+            var segment = _spills.Count < CheckpointRootLayout.MaxSpills ? segments.TakeForPages(SegmentState.Checkpoint) : -1;
             if (segment < 0)
             {
                 throw new CheckpointSpaceException();

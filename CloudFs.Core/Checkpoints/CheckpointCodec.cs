@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Text;
 using CloudFs.Core.Chain;
 using CloudFs.Core.Disks;
@@ -13,27 +12,37 @@ namespace CloudFs.Core.Checkpoints;
 /// <summary>The contents of a checkpoint, field by field (docs/format/checkpoint.md). Writing and reading stand side by side.</summary>
 internal static class CheckpointCodec
 {
-    private const int ContentsVersion = 1;
-    private const int ExtentBytes = 35;
+    private const int ContentsVersion = 2;
 
-    public static async ValueTask WriteAsync(
-        BlobWriter blob, LogPosition rollFrom, ulong nextCommit, int nextSegment, IReadOnlyList<SegmentUse> segments,
-        IReadOnlyList<DiskSnapshot> disks)
+    public static async ValueTask WriteAsync(BlobWriter blob, CheckpointContents contents)
     {
         await blob.PutAsync(ContentsVersion);
-        await blob.PutAsync(rollFrom.Value);
-        await blob.PutAsync(nextCommit);
-        await blob.PutAsync(nextSegment);
-        await blob.PutAsync(segments.Count);
-        foreach (var use in segments)
+        await blob.PutAsync(contents.Cut.RollFrom.Value);
+        await blob.PutAsync(contents.Cut.NextCommit);
+        await blob.PutAsync(contents.Cut.NextSegment);
+        await blob.PutAsync(contents.NextRelocation);
+        await blob.PutAsync(contents.Segments.Count);
+        foreach (var use in contents.Segments)
         {
             await blob.PutAsync(use.Segment);
             await blob.PutAsync((byte)use.State);
             await blob.PutAsync(use.Use);
+            await blob.PutAsync(use.References);
+            await blob.PutAsync(use.LiveSectors);
+            await blob.PutAsync(use.SealedAt);
+            await blob.PutAsync(use.SealedMicros);
         }
 
-        await blob.PutAsync(disks.Count);
-        foreach (var disk in disks)
+        await blob.PutAsync(contents.IndexPages.Count);
+        foreach (var (segment, used) in contents.IndexPages)
+        {
+            await blob.PutAsync(segment);
+            await blob.PutAsync(used.Length);
+            await blob.PutAsync(used);
+        }
+
+        await blob.PutAsync(contents.Disks.Count);
+        foreach (var disk in contents.Disks)
         {
             await WriteDiskAsync(blob, disk);
         }
@@ -47,10 +56,13 @@ internal static class CheckpointCodec
             throw new DamagedCheckpointException($"contents of version {version}, expected {ContentsVersion}");
         }
 
-        var rollFrom = new LogPosition(await blob.UInt64Async());
-        var nextCommit = await blob.UInt64Async();
-        var nextSegment = await blob.Int32Async();
+        var cut = new LogCut(new LogPosition(await blob.UInt64Async()), await blob.UInt64Async(), await blob.Int32Async());
+        var nextRelocation = await blob.UInt64Async();
         var segments = await ReadSegmentsAsync(blob, segmentCount);
+
+        // Segments that were relocated into since, and forgotten by a crash, had uses too: at most all segments.
+        segments.NextRelocationUse = nextRelocation + (ulong)segmentCount;
+        var pages = await ReadIndexPagesAsync(blob, segments);
         var disks = new Dictionary<Id160, DiskState>();
         for (var left = await blob.CountAsync(); left > 0; left--)
         {
@@ -61,7 +73,7 @@ internal static class CheckpointCodec
             }
         }
 
-        return new LoadedCheckpoint(rollFrom, root.Durable, nextCommit, nextSegment, segments, disks);
+        return new LoadedCheckpoint(cut, root.Durable, segments, pages, disks);
     }
 
     private static async ValueTask<SegmentTable> ReadSegmentsAsync(BlobReader blob, int segmentCount)
@@ -69,19 +81,41 @@ internal static class CheckpointCodec
         var table = new SegmentTable(segmentCount);
         for (var left = await blob.CountAsync(); left > 0; left--)
         {
-            var segment = await blob.Int32Async();
-            var state = (SegmentState)await blob.ByteAsync();
-            var use = await blob.UInt64Async();
-            if (segment < 0 || segment >= segmentCount || use == 0 || table.StateOf(segment) != SegmentState.Free
-                || state is not (SegmentState.Open or SegmentState.Sealed) || table.TryLocate(use, out _))
+            var kept = new SegmentUse(
+                await blob.Int32Async(), (SegmentState)await blob.ByteAsync(), await blob.UInt64Async(), await blob.Int32Async(),
+                await blob.Int32Async(), 0, await blob.UInt64Async(), await blob.UInt64Async());
+            var holdsEntries = kept.State is SegmentState.Open or SegmentState.Sealed;
+            if (kept.Segment < 0 || kept.Segment >= segmentCount || kept.References < 0 || kept.LiveSectors < 0
+                || !(holdsEntries || kept.State is SegmentState.Index or SegmentState.Bad) || holdsEntries != (kept.Use != 0)
+                || table.StateOf(kept.Segment) != SegmentState.Free || (holdsEntries && table.TryLocate(kept.Use, out _)))
             {
-                throw new DamagedCheckpointException($"segment {segment} in state {state} with use {use}");
+                throw new DamagedCheckpointException($"segment {kept.Segment} in state {kept.State} with use {kept.Use}");
             }
 
-            table.Occupy(segment, state, use);
+            table.Occupy(kept);
         }
 
         return table;
+    }
+
+    private static async ValueTask<List<(int Segment, byte[] Used)>> ReadIndexPagesAsync(BlobReader blob, SegmentTable segments)
+    {
+        var pages = new List<(int Segment, byte[] Used)>();
+        for (var left = await blob.CountAsync(); left > 0; left--)
+        {
+            var segment = await blob.Int32Async();
+            var length = await blob.CountAsync();
+            await blob.EnsureAsync(length);
+            if (segment < -1 || segment >= segments.Count
+                || (segment >= 0 && segments.StateOf(segment) != SegmentState.Index))
+            {
+                throw new DamagedCheckpointException($"index pages in segment {segment}");
+            }
+
+            pages.Add((segment, blob.Take(length).ToArray()));
+        }
+
+        return pages;
     }
 
     private static async ValueTask WriteDiskAsync(BlobWriter blob, DiskSnapshot disk)
@@ -113,7 +147,8 @@ internal static class CheckpointCodec
         await blob.PutAsync(disk.Pins.Count);
         foreach (var pin in disk.Pins)
         {
-            await blob.PutAsync(pin.Value);
+            await blob.PutAsync(pin.Lsn);
+            await blob.PutAsync(pin.Position.Value);
         }
 
         await blob.PutAsync(disk.OldestLsn);
@@ -126,7 +161,20 @@ internal static class CheckpointCodec
             await blob.PutAsync((ulong)run.Bytes);
         }
 
-        await WriteExtentsAsync(blob, disk.Extents);
+        await blob.PutAsync(disk.Lost.Count);
+        foreach (var (lba, end) in disk.Lost)
+        {
+            await blob.PutAsync(lba);
+            await blob.PutAsync(end);
+        }
+
+        await blob.PutAsync(disk.Tree.Page);
+        await blob.PutAsync(disk.Tree.Check);
+        await blob.PutAsync(disk.Tree.Height);
+        await blob.PutAsync(disk.Tree.Extents);
+        await blob.PutAsync(disk.Tree.DataSectors);
+        await blob.PutAsync(disk.Tree.LostSectors);
+        await blob.PutAsync(disk.Tree.Pages);
     }
 
     private static async ValueTask<DiskState> ReadDiskAsync(BlobReader blob, SegmentTable segments)
@@ -156,10 +204,10 @@ internal static class CheckpointCodec
             state.Views.Add(new ViewMark(ballot, await blob.UInt64Async(), await blob.IdAsync(), await blob.IdAsync()));
         }
 
-        var pins = new List<LogPosition>();
+        var pins = new List<PinnedEntry>();
         for (var left = await blob.CountAsync(); left > 0; left--)
         {
-            pins.Add(new LogPosition(await blob.UInt64Async()));
+            pins.Add(new PinnedEntry(await blob.UInt64Async(), new LogPosition(await blob.UInt64Async())));
         }
 
         state.RestorePins(pins);
@@ -172,59 +220,22 @@ internal static class CheckpointCodec
         }
 
         state.Lsns.Restore(oldest, runs);
-        await ReadExtentsAsync(blob, state);
-        return state;
-    }
-
-    private static async ValueTask WriteExtentsAsync(BlobWriter blob, ExtentSnapshot extents)
-    {
-        await blob.PutAsync(extents.Count);
-        var bytes = new byte[ExtentBytes * 256];
-        foreach (var leaf in extents.Leaves)
-        {
-            var length = 0;
-            foreach (var extent in leaf)
-            {
-                Write(extent, bytes.AsSpan(length));
-                length += ExtentBytes;
-            }
-
-            await blob.PutAsync(bytes.AsSpan(0, length));
-        }
-    }
-
-    private static async ValueTask ReadExtentsAsync(BlobReader blob, DiskState state)
-    {
         for (var left = await blob.CountAsync(); left > 0; left--)
         {
-            await blob.EnsureAsync(ExtentBytes);
-            state.Map.Apply(Read(blob.Take(ExtentBytes)));
+            var (lba, end) = (await blob.UInt64Async(), await blob.UInt64Async());
+            if (lba >= end || end > EntryLayout.MaxSector)
+            {
+                throw new DamagedCheckpointException($"lost sectors from {lba} to {end}");
+            }
+
+            state.Damage.Add(lba, end - lba, DamageBook.LostEntry);
         }
-    }
 
-    private static void Write(in MappedExtent extent, Span<byte> destination)
-    {
-        BinaryPrimitives.WriteUInt64LittleEndian(destination, extent.Lba);
-        BinaryPrimitives.WriteUInt64LittleEndian(destination[8..], extent.Sectors);
-        BinaryPrimitives.WriteUInt64LittleEndian(destination[16..], extent.Lsn);
-        BinaryPrimitives.WriteUInt64LittleEndian(destination[24..], extent.Position.Value);
-        BinaryPrimitives.WriteUInt16LittleEndian(destination[32..], extent.ExtentIndex);
-        destination[34] = (byte)extent.Content;
-    }
-
-    private static MappedExtent Read(ReadOnlySpan<byte> source)
-    {
-        var extent = new MappedExtent(
-            BinaryPrimitives.ReadUInt64LittleEndian(source),
-            BinaryPrimitives.ReadUInt64LittleEndian(source[8..]),
-            (MappedContent)source[34],
-            BinaryPrimitives.ReadUInt16LittleEndian(source[32..]),
-            BinaryPrimitives.ReadUInt64LittleEndian(source[16..]),
-            new LogPosition(BinaryPrimitives.ReadUInt64LittleEndian(source[24..])));
-        return extent.Sectors > 0 && extent.Sectors <= EntryLayout.MaxSector
-            && extent.Lba <= EntryLayout.MaxSector - extent.Sectors && extent.Content <= MappedContent.Lost
-            ? extent
-            : throw new DamagedCheckpointException($"an extent of {extent.Sectors} sectors with content {extent.Content}");
+        var tree = new TreeRoot(
+            await blob.UInt64Async(), await blob.UInt64Async(), await blob.Int32Async(), await blob.UInt64Async(),
+            await blob.UInt64Async(), await blob.UInt64Async(), await blob.UInt64Async());
+        state.Map.Restore(tree, head.Lsn);
+        return state;
     }
 
     private static ViewBody ParseView(string json)

@@ -5,18 +5,22 @@ using CloudFs.Core.Primitives;
 
 namespace CloudFs.Core.Checkpoints;
 
-/// <summary>One disk as a checkpoint keeps it: a copy that the running disk no longer changes.</summary>
+/// <summary>
+/// One disk as a checkpoint keeps it: a copy that the running disk no longer changes. Its tree maps it up to the head once the
+/// layers that were frozen with this copy are merged.
+/// </summary>
 public sealed record DiskSnapshot(
     Chain.ChainHead Head,
     Id160 Secret,
     string? Suspect,
     IReadOnlyList<ViewMark> Views,
-    IReadOnlyList<LogPosition> Pins,
+    IReadOnlyList<PinnedEntry> Pins,
     ulong OldestLsn,
     IReadOnlyList<LsnRun> Runs,
-    ExtentSnapshot Extents)
+    IReadOnlyList<(ulong Lba, ulong End)> Lost,
+    TreeRoot Tree)
 {
-    /// <summary>Copies a disk's state. Under the disk's lock; quick, since the map is shared until it changes.</summary>
+    /// <summary>Copies a disk's state. Under the disk's lock; quick, since the map's layers are not copied.</summary>
     public static DiskSnapshot Of(DiskState state) => new(
         state.Head,
         state.Secret,
@@ -25,28 +29,38 @@ public sealed record DiskSnapshot(
         [.. state.Pins],
         state.Lsns.OldestLsn,
         [.. state.Lsns.Runs],
-        state.Map.Snapshot());
+        [.. state.Damage.LostRanges],
+        state.Map.Tree);
 }
 
 /// <summary>The log at the moment from which a checkpoint lets recovery read it.</summary>
 /// <param name="RollFrom">Recovery reads the log from here on.</param>
 /// <param name="NextCommit">The sequence of the next commit.</param>
 /// <param name="NextSegment">The segment chosen to follow the open one; -1 for none.</param>
-/// <param name="Segments">The segments in use.</param>
-public sealed record LogCut(
-    LogPosition RollFrom, ulong NextCommit, int NextSegment, IReadOnlyList<SegmentUse> Segments);
+public sealed record LogCut(LogPosition RollFrom, ulong NextCommit, int NextSegment);
+
+/// <summary>Everything that a checkpoint says.</summary>
+/// <param name="Cut">Where the log was cut.</param>
+/// <param name="NextRelocation">The use that the next relocation segment would have got.</param>
+/// <param name="Segments">The segments in use, with what the trees refer to.</param>
+/// <param name="IndexPages">Which index pages are in use: a bit each, by segment (-1: the fixed area).</param>
+/// <param name="Disks">The disks, deleted ones included.</param>
+public sealed record CheckpointContents(
+    LogCut Cut,
+    ulong NextRelocation,
+    IReadOnlyList<SegmentUse> Segments,
+    IReadOnlyList<(int Segment, byte[] Used)> IndexPages,
+    IReadOnlyList<DiskSnapshot> Disks);
 
 /// <summary>What a checkpoint holds, read back.</summary>
-/// <param name="RollFrom">Recovery reads the log from here on.</param>
+/// <param name="Cut">Where the log was cut.</param>
 /// <param name="Durable">The log was durable up to here.</param>
-/// <param name="NextCommit">A sequence above every commit's before <paramref name="RollFrom"/>.</param>
-/// <param name="NextSegment">The segment chosen to follow the open one; -1 for none.</param>
-/// <param name="Segments">The segment table, with the references that the disks' maps have.</param>
+/// <param name="Segments">The segment table.</param>
+/// <param name="IndexPages">Which index pages are in use.</param>
 /// <param name="Disks">The disks, deleted ones included.</param>
 public sealed record LoadedCheckpoint(
-    LogPosition RollFrom,
+    LogCut Cut,
     LogPosition Durable,
-    ulong NextCommit,
-    int NextSegment,
     SegmentTable Segments,
+    IReadOnlyList<(int Segment, byte[] Used)> IndexPages,
     Dictionary<Id160, DiskState> Disks);

@@ -89,19 +89,49 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
         return whole;
     }
 
-    /// <summary>Writes a checkpoint. The log must be durable up to what it says.</summary>
+    /// <summary>
+    /// True when both slots say the same, so that nothing but what the newest refers to is needed by either: the second of a
+    /// pair has an even sequence.
+    /// </summary>
+    public bool IsPaired => Newest > 0 && Newest % 2 == 0;
+
+    /// <summary>
+    /// Writes a checkpoint into both slots, one after the other. The log and the index must be durable up to what it says.
+    /// Once both are written nothing is needed any more that only earlier checkpoints refer to.
+    /// </summary>
+    /// <returns>How many slots were written; fewer than both when there was no segment for the rest.</returns>
+    /// <exception cref="DeviceException">The device failed: nothing more may be written to it.</exception>
+    public async ValueTask<int> WriteAsync(
+        SegmentTable segments, CheckpointContents contents, LogPosition durable, ulong timeMicros)
+    {
+        var sequence = (Newest + 1) | 1;
+        for (var slot = 0; slot < DeviceGeometry.CheckpointSlots; slot++)
+        {
+            try
+            {
+                await WriteOneAsync(sequence + (ulong)slot, segments, contents, durable, timeMicros);
+            }
+            catch (CheckpointSpaceException)
+            {
+                return slot;
+            }
+        }
+
+        return DeviceGeometry.CheckpointSlots;
+    }
+
+    /// <summary>Writes one slot: that of the older checkpoint.</summary>
     /// <exception cref="CheckpointSpaceException">No segment for its pages; the older checkpoints stand.</exception>
     /// <exception cref="DeviceException">The device failed: nothing more may be written to it.</exception>
-    public async ValueTask WriteAsync(
-        SegmentTable segments, LogCut cut, LogPosition durable, ulong timeMicros, IReadOnlyList<DiskSnapshot> disks)
+    private async ValueTask WriteOneAsync(
+        ulong sequence, SegmentTable segments, CheckpointContents contents, LogPosition durable, ulong timeMicros)
     {
-        var sequence = Newest + 1;
         var slot = OldestSlot();
         var replaced = _roots[slot];
         _roots[slot] = null;
         foreach (var spill in replaced?.Spills ?? [])
         {
-            segments.ReleaseCheckpoint(spill);
+            segments.ReleasePages(spill, SegmentState.Checkpoint);
         }
 
         var bytes = new byte[CheckpointRootLayout.Size];
@@ -109,7 +139,7 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
         var blob = new BlobWriter(device, segments, deviceId, slot, sequence);
         try
         {
-            await CheckpointCodec.WriteAsync(blob, cut.RollFrom, cut.NextCommit, cut.NextSegment, cut.Segments, disks);
+            await CheckpointCodec.WriteAsync(blob, contents);
             await blob.CompleteAsync();
         }
         catch (CheckpointSpaceException)
@@ -119,7 +149,7 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
         }
 
         await device.FlushAsync();
-        var root = new CheckpointRoot(deviceId, slot, sequence, cut.RollFrom, durable, blob.Length, timeMicros, blob.Spills);
+        var root = new CheckpointRoot(deviceId, slot, sequence, contents.Cut.RollFrom, durable, blob.Length, timeMicros, blob.Spills);
         root.Write(bytes);
         await device.WriteAsync(DeviceGeometry.CheckpointSlotOffset(slot), bytes);
         await device.FlushAsync();

@@ -37,7 +37,13 @@ public sealed class ConsistentRead
         try
         {
             var whole = scratch.AsMemory(0, sectors * EntryLayout.SectorSize);
-            var (status, _) = await _reader!.ReadBatchAsync(lba, whole, Within(lba, lba + (ulong)sectors));
+            var extents = Within(lba, lba + (ulong)sectors);
+            var (status, _) = await _reader!.ReadBatchAsync(lba, whole, extents);
+            if (status == LogRead.Reclaimed && await _reader.FindAgainAsync(extents) is { } moved)
+            {
+                (status, _) = await _reader.ReadBatchAsync(lba, whole, moved);
+            }
+
             if (status != LogRead.Ok)
             {
                 return IoStatus.Damaged;

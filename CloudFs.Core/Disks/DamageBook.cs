@@ -9,10 +9,17 @@ public sealed class DamageBook
     /// <summary>More ranges than an operator reads; the device needs replacing long before.</summary>
     private const int RangesMax = 4096;
 
+    /// <summary>Why sectors are lost whose entry is: checkpoints keep these, since no read would find them again.</summary>
+    public const string LostEntry = "its entry in the log could not be read";
+
     private readonly List<(ulong Lba, ulong End, string Reason)> _ranges = [];
 
     /// <summary>The ranges, in the order in which they were found.</summary>
     public IReadOnlyList<(ulong Lba, ulong End, string Reason)> Ranges => _ranges;
+
+    /// <summary>Those of lost entries.</summary>
+    public IEnumerable<(ulong Lba, ulong End)> LostRanges =>
+        _ranges.Where(range => range.Reason == LostEntry).Select(range => (range.Lba, range.End));
 
     /// <summary>Notes a bad range; false when it is known already.</summary>
     public bool Add(ulong lba, ulong sectors, string reason)

@@ -13,7 +13,6 @@ public sealed class Disk : IDurableSink
 {
     private readonly DiskServices _services;
     private readonly DiskState _state;
-    private readonly DamageBook _damage = new();
     private readonly Lock _gate = new();
     private readonly DiskAppender _appender;
     private readonly DiskReader _reader;
@@ -27,8 +26,8 @@ public sealed class Disk : IDurableSink
         _services = services;
         _state = state;
         _durable = new DiskVersion(state.Head.Lsn, state.Head.Id);
-        _appender = new DiskAppender(services, state, _damage, _gate, this);
-        _reader = new DiskReader(services, state, _damage, _gate);
+        _appender = new DiskAppender(services, state, _gate, this);
+        _reader = new DiskReader(services, state, _gate);
     }
 
     /// <summary>The base id.</summary>
@@ -129,18 +128,12 @@ public sealed class Disk : IDurableSink
     /// Appends to <paramref name="into"/> what the range holds, in order and without gaps, adjoining runs of the same
     /// content merged, at most <paramref name="maxRanges"/> runs (so it may end before the range does).
     /// </summary>
-    public IoStatus Describe(ulong offset, ulong length, int maxRanges, List<DiskRange> into)
+    public ValueTask<IoStatus> DescribeAsync(ulong offset, ulong length, int maxRanges, List<DiskRange> into)
     {
         var status = CheckRange(offset, length);
-        if (status == IoStatus.Ok)
-        {
-            lock (_gate)
-            {
-                DiskRanges.Describe(_state.Map, _damage, offset, length, maxRanges, into);
-            }
-        }
-
-        return status;
+        return status == IoStatus.Ok
+            ? _reader.DescribeAsync(offset, length, maxRanges, into)
+            : ValueTask.FromResult(status);
     }
 
     /// <summary>
@@ -150,21 +143,34 @@ public sealed class Disk : IDurableSink
     public async ValueTask<ConsistentRead> BeginConsistentReadAsync(
         ulong offset, ulong length, CancellationToken cancellation)
     {
-        MappedExtent[] extents;
         DiskVersion version;
-        lock (_gate)
+        MappedExtent[]? extents;
+        MapView view;
+        do
         {
-            version = new DiskVersion(_state.Head.Lsn, _state.Head.Id);
-            var status = _state.Head.Deleted ? IoStatus.Deleted
-                : offset > _state.Head.Attributes!.Size || length > _state.Head.Attributes.Size - offset
-                    ? IoStatus.OutOfRange : IoStatus.Ok;
-            if (status != IoStatus.Ok)
+            lock (_gate)
             {
-                return new ConsistentRead(status, version, null, []);
+                version = new DiskVersion(_state.Head.Lsn, _state.Head.Id);
+                var status = _state.Head.Deleted ? IoStatus.Deleted
+                    : offset > _state.Head.Attributes!.Size || length > _state.Head.Attributes.Size - offset
+                        ? IoStatus.OutOfRange : IoStatus.Ok;
+                if (status != IoStatus.Ok)
+                {
+                    return new ConsistentRead(status, version, null, []);
+                }
+
+                var end = (offset + length + EntryLayout.SectorSize - 1) / EntryLayout.SectorSize;
+                view = _state.Map.View(offset / EntryLayout.SectorSize, end);
             }
 
-            var end = (offset + length + EntryLayout.SectorSize - 1) / EntryLayout.SectorSize;
-            extents = DiskRanges.FindAll(_state.Map, offset / EntryLayout.SectorSize, end);
+            cancellation.ThrowIfCancellationRequested();
+            extents = await _reader.ResolveAsync(view);
+        }
+        while (extents is null && _reader.IsOutdated(view));
+
+        if (extents is null)
+        {
+            return new ConsistentRead(IoStatus.Damaged, version, null, []);
         }
 
         var flushed = await FlushAsync(cancellation);
@@ -261,7 +267,7 @@ public sealed class Disk : IDurableSink
     {
         lock (_gate)
         {
-            return DiskRanges.StatusOf(_state, _damage, _durable, _services);
+            return DiskRanges.StatusOf(_state, _durable, _services);
         }
     }
 
@@ -298,6 +304,29 @@ public sealed class Disk : IDurableSink
         lock (_gate)
         {
             _state.Lsns.Drop(use);
+        }
+    }
+
+    /// <summary>Copies the state for a checkpoint, and begins a new layer of the map: what is in the copy is in the layers frozen.</summary>
+    internal T Freeze<T>(Func<DiskState, IReadOnlyList<ExtentMap>, T> copy)
+    {
+        lock (_gate)
+        {
+            return copy(_state, _state.Map.Freeze());
+        }
+    }
+
+    /// <summary>A checkpoint holds: its tree takes the place of the layers that are in it, and what was relocated is found there.</summary>
+    internal void Settle(
+        TreeRoot tree, IReadOnlyList<ExtentMap> layers, ulong lsn, IEnumerable<(ulong Lsn, LogPosition From, LogPosition To)> pins)
+    {
+        lock (_gate)
+        {
+            _state.Map.Merged(tree, layers, lsn);
+            foreach (var (pinned, from, to) in pins)
+            {
+                _state.MovePin(pinned, from, to);
+            }
         }
     }
 
@@ -401,8 +430,7 @@ public sealed class Disk : IDurableSink
         WriteCondition condition;
         lock (_gate)
         {
-            condition = new WriteCondition(
-                ifNewest, _appender.MappingOf(first), _appender.MappingOf(last), first, last, HasEdges: true);
+            condition = new WriteCondition(ifNewest, _state.Head.Lsn, first, last);
         }
 
         var status = await _reader.ReadAsync(first, whole.AsMemory(0, EntryLayout.SectorSize));

@@ -1,5 +1,4 @@
 using CloudFs.Core.Format;
-using CloudFs.Core.Index;
 using CloudFs.Core.Layout;
 using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
@@ -16,20 +15,17 @@ internal readonly record struct AppendOutcome(IoStatus Status, bool Wait, DiskVe
 
 /// <summary>What must still hold when a write gets its place in the chain.</summary>
 /// <param name="Newest">The version that must be the newest; null for any.</param>
-/// <param name="First">The first sector's mapping as it was read; meaningful with <paramref name="HasEdges"/>.</param>
-/// <param name="Last">The last sector's.</param>
-/// <param name="FirstLba">Which sector that is.</param>
-/// <param name="LastLba">Which sector that is.</param>
-/// <param name="HasEdges">True when the edges' old bytes were read and merged into the data.</param>
-internal readonly record struct WriteCondition(
-    Id160? Newest, MappedExtent First, MappedExtent Last, ulong FirstLba, ulong LastLba, bool HasEdges);
+/// <param name="EdgesAsOf">The head's LSN when the sectors at the edges were read and merged into the data; 0 when they were not.</param>
+/// <param name="FirstLba">The first of those sectors.</param>
+/// <param name="LastLba">The last.</param>
+internal readonly record struct WriteCondition(Id160? Newest, ulong EdgesAsOf, ulong FirstLba, ulong LastLba);
 
 /// <summary>
 /// Where a disk's order is made: an entry gets its LSN, parent and time, is sealed into the chain, put into the log, and
 /// applied to the index, all in one step under the disk's lock and the log's gate. Everything costly (hashing pages,
 /// waiting for room) happens outside.
 /// </summary>
-internal sealed class DiskAppender(DiskServices services, DiskState state, DamageBook damage, Lock gate, Disk owner)
+internal sealed class DiskAppender(DiskServices services, DiskState state, Lock gate, Disk owner)
 {
     private bool _viewIsOpen;
     private Id160 _token;
@@ -134,7 +130,6 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Damag
                 Join(fields.Disk);
                 state.Advance(state.Head.Next(fields, body), body, fields.Previous, position, fields.TotalLength);
                 state.ApplyHeader(entry[..fields.HeaderLength], fields, position);
-                ClearDamage(entry[..fields.HeaderLength], fields);
                 services.Io.AddEntry(size.Bytes);
                 return new AppendOutcome(IoStatus.Ok, false, new DiskVersion(fields.Lsn, fields.Id));
             }
@@ -158,17 +153,10 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Damag
             return IoStatus.VersionMismatch;
         }
 
-        return condition.HasEdges && !(MappingOf(condition.FirstLba) == condition.First
-            && MappingOf(condition.LastLba) == condition.Last)
+        var edges = condition.EdgesAsOf;
+        return edges > 0 && (state.Map.MayBeNewer(condition.FirstLba, edges) || state.Map.MayBeNewer(condition.LastLba, edges))
             ? IoStatus.VersionMismatch
             : IoStatus.Ok;
-    }
-
-    /// <summary>The mapping of one sector; default where nothing was ever written. Under the disk's lock.</summary>
-    public MappedExtent MappingOf(ulong lba)
-    {
-        Span<MappedExtent> one = stackalloc MappedExtent[1];
-        return state.Map.Find(lba, lba + 1, one) == 1 ? one[0] : default;
     }
 
     /// <summary>
@@ -239,7 +227,10 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Damag
         state.ApplyExtents(draft.Extents, entry.Lsn, position);
         foreach (ref readonly var extent in draft.Extents)
         {
-            damage.Clear(extent.Lba, extent.End);
+            if (extent.Kind == ExtentKind.Data)
+            {
+                services.Heat.Wrote(DiskServices.HeatOf(head.Disk), extent.Lba, extent.Sectors);
+            }
         }
 
         services.Io.AddEntry(size.Bytes);
@@ -306,15 +297,6 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Damag
         AppendRoom.NoSpace => AppendOutcome.Refused(IoStatus.NoSpace),
         _ => AppendOutcome.Refused(services.Log.Failure is null ? IoStatus.Stopped : IoStatus.Poisoned),
     };
-
-    private void ClearDamage(ReadOnlySpan<byte> header, in EntryHeader fields)
-    {
-        for (var i = 0; i < fields.ExtentCount; i++)
-        {
-            var extent = EntryHeaderCodec.ReadExtent(header, i);
-            damage.Clear(extent.Lba, extent.End);
-        }
-    }
 
     /// <summary>A JSON body with its pages hashed.</summary>
     private sealed record JsonDraft(EntryKind Kind, byte[] Body, PageRecord[] Pages)

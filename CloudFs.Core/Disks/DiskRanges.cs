@@ -4,69 +4,18 @@ using CloudFs.Core.Primitives;
 
 namespace CloudFs.Core.Disks;
 
-/// <summary>Describes a disk: its ranges, its damage, its state. Called under the disk's lock.</summary>
+/// <summary>Describes a disk: its state, its damage, its ranges. Called under the disk's lock.</summary>
 internal static class DiskRanges
 {
     /// <summary>More ranges than this are counted, not listed.</summary>
     private const int DamageShown = 1000;
 
-    /// <summary>The runs of a range; see <see cref="Disk.Describe"/>.</summary>
-    public static void Describe(
-        IExtentMap map, DamageBook damage, ulong offset, ulong length, int maxRanges, List<DiskRange> into)
-    {
-        var lba = offset / EntryLayout.SectorSize;
-        var end = (offset + length) / EntryLayout.SectorSize;
-        var first = into.Count;
-        var buffer = new MappedExtent[64];
-        while (lba < end)
-        {
-            var count = map.Find(lba, end, buffer);
-            for (var i = 0; i < count; i++)
-            {
-                ref readonly var extent = ref buffer[i];
-                if (!Add(into, first, maxRanges, lba, extent.Lba, RangeContent.Hole)
-                    || !AddExtent(into, first, maxRanges, extent, damage))
-                {
-                    return;
-                }
-
-                lba = extent.End;
-            }
-
-            if (count < buffer.Length)
-            {
-                Add(into, first, maxRanges, lba, end, RangeContent.Hole);
-                return;
-            }
-        }
-    }
-
-    /// <summary>Every extent of a range, clipped to it.</summary>
-    public static MappedExtent[] FindAll(IExtentMap map, ulong lba, ulong end)
-    {
-        var found = new List<MappedExtent>();
-        var buffer = new MappedExtent[256];
-        while (lba < end)
-        {
-            var count = map.Find(lba, end, buffer);
-            found.AddRange(buffer.AsSpan(0, count));
-            if (count < buffer.Length)
-            {
-                break;
-            }
-
-            lba = buffer[count - 1].End;
-        }
-
-        return [.. found];
-    }
-
-    public static DiskStatus StatusOf(DiskState state, DamageBook damage, DiskVersion durable, DiskServices services)
+    public static DiskStatus StatusOf(DiskState state, DiskVersion durable, DiskServices services)
     {
         var head = state.Head;
         var view = head.View!;
         var primary = state.IsPrimary(services.HostId, services.DeviceId);
-        var (ranges, damaged) = Damage(state.Map, damage);
+        var (ranges, damaged) = Damage(state.Damage);
         var reason = state.Suspect
             ?? (damaged == 0 ? "" : $"{damaged} bytes answer EIO until they are overwritten or trimmed");
         return new DiskStatus
@@ -125,24 +74,10 @@ internal static class DiskRanges
         }
     }
 
-    private static (List<DamageRange> Ranges, ulong Bytes) Damage(IExtentMap map, DamageBook damage)
+    private static (List<DamageRange> Ranges, ulong Bytes) Damage(DamageBook damage)
     {
         var ranges = new List<DamageRange>();
         ulong bytes = 0;
-        if (map.LostSectors > 0)
-        {
-            foreach (var leaf in map.Snapshot().Leaves)
-            {
-                foreach (var extent in leaf)
-                {
-                    if (extent.Content == MappedContent.Lost)
-                    {
-                        AddDamage(ranges, ref bytes, extent.Lba, extent.End, "its entry in the log could not be read");
-                    }
-                }
-            }
-        }
-
         foreach (var (lba, end, reason) in damage.Ranges)
         {
             AddDamage(ranges, ref bytes, lba, end, reason);
@@ -161,7 +96,8 @@ internal static class DiskRanges
         }
     }
 
-    private static bool AddExtent(
+    /// <summary>Adds what an extent holds, its damaged parts apart; false when there is no room for it.</summary>
+    public static bool AddExtent(
         List<DiskRange> into, int first, int maxRanges, in MappedExtent extent, DamageBook damage)
     {
         if (extent.Content != MappedContent.Data || damage.Ranges.Count == 0)
@@ -192,7 +128,7 @@ internal static class DiskRanges
     }
 
     /// <summary>Adds a run of sectors, joined to the one before where that is alike; false when there is no room for it.</summary>
-    private static bool Add(
+    public static bool Add(
         List<DiskRange> into, int first, int maxRanges, ulong lba, ulong end, RangeContent content)
     {
         if (lba >= end)

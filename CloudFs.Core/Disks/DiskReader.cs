@@ -10,8 +10,10 @@ namespace CloudFs.Core.Disks;
 /// Reads a disk's sectors by its map. The map says where, under the disk's lock; the log is read outside it; if a segment
 /// was reclaimed in between, the place is looked up again.
 /// </summary>
-internal sealed class DiskReader(DiskServices services, DiskState state, DamageBook damage, Lock gate)
+internal sealed class DiskReader(DiskServices services, DiskState state, Lock gate)
 {
+    private readonly MapReader _map = new(services, state, gate);
+
     /// <summary>Extents looked up at once.</summary>
     private const int BatchExtents = 64;
 
@@ -28,13 +30,12 @@ internal sealed class DiskReader(DiskServices services, DiskState state, DamageB
             var end = lba + ((ulong)destination.Length / EntryLayout.SectorSize);
             for (var next = lba; next < end;)
             {
-                int count;
-                lock (gate)
+                var (found, count, to) = await _map.FindAsync(next, end, extents.AsMemory(0, BatchExtents));
+                if (found != TreeRead.Ok)
                 {
-                    count = state.Map.Find(next, end, extents.AsSpan(0, BatchExtents));
+                    return IoStatus.Damaged;
                 }
 
-                var to = count == BatchExtents ? extents[count - 1].End : end;
                 var part = destination[Bytes(next - lba)..Bytes(to - lba)];
                 var (status, read) = await ReadBatchAsync(next, part, extents.AsMemory(0, count));
                 if (status == LogRead.Reclaimed && ++lookups < LookupsMax)
@@ -96,6 +97,103 @@ internal sealed class DiskReader(DiskServices services, DiskState state, DamageB
         return (LogRead.Ok, next);
     }
 
+    /// <summary>Every extent of a view; null when the map went on meanwhile, so that a new view is needed.</summary>
+    public async ValueTask<MappedExtent[]?> ResolveAsync(MapView view) => await _map.ResolveAsync(view);
+
+    /// <summary>
+    /// Where the entries of these extents lie now, after they were relocated; null when some of them are not the newest there
+    /// any more, so that they may be gone.
+    /// </summary>
+    public async ValueTask<MappedExtent[]?> FindAgainAsync(MappedExtent[] extents)
+    {
+        var again = new List<MappedExtent>();
+        var some = new MappedExtent[BatchExtents];
+        foreach (var extent in extents)
+        {
+            if (extent.Content != MappedContent.Data)
+            {
+                again.Add(extent);
+                continue;
+            }
+
+            for (var lba = extent.Lba; lba < extent.End;)
+            {
+                var from = lba;
+                var (_, count, _) = await _map.FindAsync(lba, extent.End, some);
+                for (var i = 0; i < count && some[i].Lba == lba && some[i].Lsn == extent.Lsn; i++)
+                {
+                    again.Add(some[i]);
+                    lba = some[i].End;
+                }
+
+                if (lba == from)
+                {
+                    return null;
+                }
+            }
+        }
+
+        return [.. again];
+    }
+
+    /// <summary>True when the view's tree was replaced since.</summary>
+    public bool IsOutdated(MapView view) => _map.WasReplaced(view.Tree);
+
+    /// <summary>Appends what a range holds; see <see cref="Disk.DescribeAsync"/>.</summary>
+    public async ValueTask<IoStatus> DescribeAsync(ulong offset, ulong length, int maxRanges, List<DiskRange> into)
+    {
+        var lba = offset / EntryLayout.SectorSize;
+        var end = (offset + length) / EntryLayout.SectorSize;
+        var first = into.Count;
+        var extents = ArrayPool<MappedExtent>.Shared.Rent(BatchExtents);
+        try
+        {
+            while (lba < end)
+            {
+                var (status, count, to) = await _map.FindAsync(lba, end, extents.AsMemory(0, BatchExtents));
+                if (status != TreeRead.Ok)
+                {
+                    // Nothing is known of it: that reads of it fail is true.
+                    DiskRanges.Add(into, first, maxRanges, lba, end, RangeContent.Damaged);
+                    return IoStatus.Ok;
+                }
+
+                if (!AddAll(extents.AsSpan(0, count), ref lba, to, first, maxRanges, into))
+                {
+                    return IoStatus.Ok;
+                }
+            }
+
+            return IoStatus.Ok;
+        }
+        finally
+        {
+            ArrayPool<MappedExtent>.Shared.Return(extents);
+        }
+    }
+
+    private bool AddAll(
+        ReadOnlySpan<MappedExtent> extents, ref ulong lba, ulong to, int first, int maxRanges, List<DiskRange> into)
+    {
+        lock (gate)
+        {
+            foreach (ref readonly var extent in extents)
+            {
+                if (!DiskRanges.Add(into, first, maxRanges, lba, extent.Lba, RangeContent.Hole)
+                    || !DiskRanges.AddExtent(into, first, maxRanges, extent, state.Damage))
+                {
+                    return false;
+                }
+
+                lba = extent.End;
+            }
+
+            var more = DiskRanges.Add(into, first, maxRanges, lba, to, RangeContent.Hole);
+            lba = to;
+            return more;
+        }
+    }
+
     private static int Bytes(ulong sectors) => checked((int)(sectors * EntryLayout.SectorSize));
 
     private void Note(in MappedExtent extent, in PageReadOutcome outcome)
@@ -110,7 +208,7 @@ internal sealed class DiskReader(DiskServices services, DiskState state, DamageB
         bool isNew;
         lock (gate)
         {
-            isNew = damage.Add(
+            isNew = state.Damage.Add(
                 clipped.Lba, clipped.Sectors, $"its bytes in the log are damaged ({extent.Position}, LSN {extent.Lsn})");
         }
 

@@ -1,11 +1,15 @@
+using CloudFs.Core.Index;
 using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
+using CloudFs.Core.Trees;
 
 namespace CloudFs.Core.Disks;
 
 /// <summary>What every disk of an engine shares.</summary>
 public sealed class DiskServices
 {
+    private int _indexIsDamaged;
+
     public required Id160 HostId { get; init; }
 
     public required Id160 DeviceId { get; init; }
@@ -24,10 +28,40 @@ public sealed class DiskServices
 
     public required ChainClock Clock { get; init; }
 
+    /// <summary>The trees under the disks' maps.</summary>
+    public required PagedTree Tree { get; init; }
+
     /// <summary>All disks; one joins with its first entry.</summary>
     public DiskCatalog Disks { get; } = new();
 
     public IoCounters Io { get; } = new();
+
+    /// <summary>Which pages are written more often than others.</summary>
+    public required HeatMap Heat { get; init; }
+
+    /// <summary>A disk's number in <see cref="Heat"/>.</summary>
+    public static ulong HeatOf(Id160 disk)
+    {
+        Span<byte> bytes = stackalloc byte[Id160.Size];
+        disk.WriteTo(bytes);
+        return System.Buffers.Binary.BinaryPrimitives.ReadUInt64LittleEndian(bytes);
+    }
+
+    /// <summary>True once a page of the index was found damaged: what it maps answers EIO until the index is rebuilt.</summary>
+    public bool IndexIsDamaged => Volatile.Read(ref _indexIsDamaged) != 0;
+
+    /// <summary>A page of the index is damaged. Told once.</summary>
+    public void TellDamagedIndex()
+    {
+        if (Interlocked.Exchange(ref _indexIsDamaged, 1) == 0)
+        {
+            Runtime.Report(new EngineEvent(
+                EventLevel.Error,
+                "damaged-index",
+                "a page of the index is damaged: what it maps answers EIO; nothing is lost: the next start rebuilds the index from "
+                + "the log, or stop the daemon and run cloudfs verify --rebuild-index"));
+        }
+    }
 
     /// <summary>A random 160-bit value, fit for a secret.</summary>
     public Id160 NewSecret()

@@ -9,6 +9,9 @@ namespace CloudFs.Core.Disks;
 /// <summary>What is kept of every view for ever (FORMAT.md, last section).</summary>
 public readonly record struct ViewMark(Ballot Ballot, ulong Lsn, Id160 Id, Id160 Previous);
 
+/// <summary>A view or attributes, and where the entry lies.</summary>
+public readonly record struct PinnedEntry(ulong Lsn, LogPosition Position);
+
 /// <summary>
 /// Everything that the log says of one disk: what recovery rebuilds, checkpoints keep, and a running disk goes on from.
 /// The same methods apply an entry in all three, so that the live state is the one that recovery would find. Guarded by
@@ -16,7 +19,7 @@ public readonly record struct ViewMark(Ballot Ballot, ulong Lsn, Id160 Id, Id160
 /// </summary>
 public sealed class DiskState(SegmentTable segments)
 {
-    private readonly List<LogPosition> _pins = [];
+    private readonly List<PinnedEntry> _pins = [];
 
     /// <summary>The newest entry, the view in force, the attributes.</summary>
     public ChainHead Head { get; set; }
@@ -25,7 +28,7 @@ public sealed class DiskState(SegmentTable segments)
     public Id160 Secret { get; set; }
 
     /// <summary>Sectors to entries.</summary>
-    public IExtentMap Map { get; } = new ExtentMap(segments);
+    public DiskMap Map { get; } = new(segments);
 
     /// <summary>LSNs to segments.</summary>
     public LsnIndex Lsns { get; } = new();
@@ -36,8 +39,11 @@ public sealed class DiskState(SegmentTable segments)
     /// <summary>Why the disk can't be extended though this host should be able to; null when it can.</summary>
     public string? Suspect { get; set; }
 
-    /// <summary>Where entries lie that must stay: the view in force and attributes since.</summary>
-    public IReadOnlyList<LogPosition> Pins => _pins;
+    /// <summary>Sectors that answer EIO: lost with their entries, or found bad when they were read.</summary>
+    public DamageBook Damage { get; } = new();
+
+    /// <summary>Where views and attributes lie, oldest first: they stay for ever.</summary>
+    public IReadOnlyList<PinnedEntry> Pins => _pins;
 
     /// <summary>True when the view in force names that host, with that device, as a replica with data.</summary>
     public bool IsReplica(Id160 host, Id160 device) => Head.View is { } view
@@ -67,14 +73,8 @@ public sealed class DiskState(SegmentTable segments)
             Views.Add(new ViewMark(view.Ballot, next.Lsn, next.Id, previous));
         }
 
-        // A view that says all that the disk's attributes are makes the views and attributes before it dispensable.
-        if (next.Deleted || (body.View is not null && RestatesAll(body.Attributes, next.Attributes)))
-        {
-            ReleasePins(position);
-        }
-
         segments.Pin(position);
-        _pins.Add(position);
+        _pins.Add(new PinnedEntry(next.Lsn, position));
         if (next.Deleted)
         {
             Map.Clear(position);
@@ -88,6 +88,7 @@ public sealed class DiskState(SegmentTable segments)
         {
             var content = extents[i].Kind == ExtentKind.Zero ? MappedContent.Zero : MappedContent.Data;
             Map.Apply(new MappedExtent(extents[i].Lba, extents[i].Sectors, content, (ushort)i, lsn, position));
+            Damage.Clear(extents[i].Lba, extents[i].End);
         }
     }
 
@@ -99,6 +100,7 @@ public sealed class DiskState(SegmentTable segments)
             ReadOnlySpan<ExtentRecord> one = [EntryHeaderCodec.ReadExtent(header, i)];
             var content = one[0].Kind == ExtentKind.Zero ? MappedContent.Zero : MappedContent.Data;
             Map.Apply(new MappedExtent(one[0].Lba, one[0].Sectors, content, (ushort)i, fields.Lsn, position));
+            Damage.Clear(one[0].Lba, one[0].End);
             if (fields.IsCompacted)
             {
                 ApplyDropped(header, fields, i);
@@ -112,17 +114,33 @@ public sealed class DiskState(SegmentTable segments)
         if (sectors > 0)
         {
             Map.Apply(new MappedExtent(lba, sectors, MappedContent.Lost, 0, lsn, LogPosition.None));
+            Damage.Add(lba, sectors, DamageBook.LostEntry);
         }
     }
 
     /// <summary>Takes back the pins that a checkpoint kept.</summary>
-    public void RestorePins(IEnumerable<LogPosition> pins)
+    public void RestorePins(IEnumerable<PinnedEntry> pins)
     {
         foreach (var pin in pins)
         {
-            segments.Pin(pin);
+            segments.Pin(pin.Position);
             _pins.Add(pin);
         }
+    }
+
+    /// <summary>A view or attributes were relocated.</summary>
+    public void MovePin(ulong lsn, LogPosition from, LogPosition to)
+    {
+        var index = _pins.FindIndex(pin => pin.Lsn == lsn && pin.Position == from);
+        if (index < 0)
+        {
+            // An entry that recovery would not take: its copy is as dispensable as it was.
+            return;
+        }
+
+        segments.Unpin(from);
+        segments.Pin(to);
+        _pins[index] = new PinnedEntry(lsn, to);
     }
 
     private void ApplyDropped(ReadOnlySpan<byte> header, in EntryHeader fields, int extent)
@@ -135,17 +153,4 @@ public sealed class DiskState(SegmentTable segments)
             }
         }
     }
-
-    private void ReleasePins(LogPosition by)
-    {
-        foreach (var pin in _pins)
-        {
-            segments.Unpin(pin, by);
-        }
-
-        _pins.Clear();
-    }
-
-    private static bool RestatesAll(AttributesBody stated, DiskAttributes? merged) =>
-        merged is not null && DiskAttributes.Empty.Merge(stated).ToJson() == merged.ToJson();
 }

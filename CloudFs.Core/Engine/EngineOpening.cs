@@ -3,10 +3,12 @@ using CloudFs.Core.Checkpoints;
 using CloudFs.Core.Devices;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Format;
+using CloudFs.Core.Index;
 using CloudFs.Core.Layout;
 using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
 using CloudFs.Core.Recovery;
+using CloudFs.Core.Trees;
 
 namespace CloudFs.Core.Engine;
 
@@ -45,8 +47,8 @@ internal static class EngineOpening
             : WriteBuffer.Attach(region.Region, label.DeviceId, settings.Boot, out matches);
 
         var checkpoints = new CheckpointStore(settings.Device, label.DeviceId);
-        var recovered = await new Recoverer(settings.Device, label, checkpoints, report)
-            .RecoverAsync(matches ? found.Written : LogPosition.None);
+        var recovered = await new Recoverer(settings.Device, label, checkpoints, new PageCache(settings.IndexCacheBytes), report)
+            .RecoverAsync(matches ? found.Written : LogPosition.None, settings.RebuildIndex);
         var items = matches ? BufferReplay.Collect(found, recovered.End, report) : [];
 
         // Until all of it is durable again, what was found stays where it is: a second death must find it too.
@@ -57,17 +59,20 @@ internal static class EngineOpening
             services.Disks.Add(id, new Disk(services, state));
         }
 
-        var housekeeper = new Housekeeper(
-            settings.Device, services, checkpoints, checkpoints.NewestRollFrom);
+        var checkpointer = new Checkpointer(settings.Device, services, recovered.IndexSpace, checkpoints);
+        var compactor = new Compactor(settings.Device, services, checkpointer, label.PhysicalBlock, settings.HistoryMin);
+        var housekeeper = new Housekeeper(settings.Device, services, checkpointer, compactor);
         services.Log.Upkeep = housekeeper.Wake;
-        var engine = new StorageEngine(settings.Device, label, services, housekeeper, checkpoints, region, report);
+        var engine = new StorageEngine(
+            settings.Device, label, services, new EngineUpkeep(housekeeper, checkpointer, compactor, checkpoints), region, report);
         var asNamed = await housekeeper.PrepareFirstAsync(recovered.End.NextSegment);
         var logLoop = runtime.Spawn(services.Log.RunAsync);
         engine.Start(logLoop, Task.CompletedTask);
-        if (!asNamed || report.Decisions.Any(decision => decision.IsDamage))
+        if (!asNamed || recovered.IsRebuilt || !checkpoints.IsPaired || report.Decisions.Any(decision => decision.IsDamage))
         {
-            // The log's end must name the segment that follows; and a damaged checkpoint is best replaced at once.
-            await housekeeper.CheckpointAsync();
+            // The log's end must name the segment that follows; a damaged checkpoint is best replaced at once; and of two that
+            // differ the older one would hold on to what the newer has given up.
+            await checkpointer.WriteAsync();
         }
 
         // What is replayed may fill segments, and somebody must prepare the next.
@@ -99,6 +104,8 @@ internal static class EngineOpening
             Pages = new PageReader(reader),
             Walker = new SegmentWalker(settings.Device, recovered.Segments, label.DeviceId),
             Clock = new ChainClock(runtime),
+            Tree = recovered.Tree,
+            Heat = new HeatMap(settings.Device.Length),
         };
     }
 

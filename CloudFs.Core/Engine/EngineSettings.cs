@@ -24,6 +24,15 @@ public sealed class EngineSettings
     /// <summary>Bytes of the device to use; all of it when null. A label grows to it, and never shrinks.</summary>
     public ulong? SizeBytes { get; init; }
 
+    /// <summary>Bytes of memory for pages of the index, shared by all disks.</summary>
+    public long IndexCacheBytes { get; init; } = 64L << 20;
+
+    /// <summary>How long history is kept, if writes need not wait for its room.</summary>
+    public TimeSpan HistoryMin { get; init; } = TimeSpan.FromHours(1);
+
+    /// <summary>True to believe no checkpoint, and to rebuild the index from the log.</summary>
+    public bool RebuildIndex { get; init; }
+
     /// <summary>The same with another device.</summary>
     internal EngineSettings Over(IBlockDevice device) => new()
     {
@@ -32,6 +41,9 @@ public sealed class EngineSettings
         Boot = Boot,
         HostId = HostId,
         SizeBytes = SizeBytes,
+        IndexCacheBytes = IndexCacheBytes,
+        HistoryMin = HistoryMin,
+        RebuildIndex = RebuildIndex,
     };
 }
 

@@ -1,4 +1,3 @@
-using CloudFs.Core.Checkpoints;
 using CloudFs.Core.Devices;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Layout;
@@ -8,35 +7,34 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Core.Engine;
 
 /// <summary>
-/// Keeps the log going: the next segment ready before it is needed, a checkpoint every 256 MiB of log so that recovery
-/// never reads more than 512, and dead segments reclaimed, oldest first, when room is short. Woken by the log; at rest
-/// it does nothing.
+/// Keeps the log going: the next segment ready before it is needed, checkpoints by bytes of log and by time, and space that
+/// comes back when room gets short. One loop does all of it, so that nothing of it can get in another's way. Woken by the
+/// log; at rest it does nothing.
 /// </summary>
 internal sealed class Housekeeper(
-    IBlockDevice device, DiskServices services, CheckpointStore checkpoints, LogPosition checkpointed) : IDisposable
+    IBlockDevice device, DiskServices services, Checkpointer checkpointer, Compactor compactor) : IDisposable
 {
     /// <summary>Half of what recovery may have to read: one interval may pass while a checkpoint is written.</summary>
-    private const long CheckpointIntervalBytes = 256L << 20;
+    public const long CheckpointIntervalBytes = 256L << 20;
+
+    /// <summary>Extents in memory that a checkpoint is due at, whatever the log has grown: 16 MiB of them.</summary>
+    private const int LayerExtentsMax = 256 << 10;
+
+    /// <summary>How old a checkpoint gets while the log grows.</summary>
+    private static readonly TimeSpan CheckpointInterval = TimeSpan.FromSeconds(60);
 
     /// <summary>How soon something that could not be done is tried again.</summary>
     private static readonly TimeSpan RetryDelay = TimeSpan.FromSeconds(1);
 
     private readonly AsyncSignal _wake = new();
     private readonly CancellationTokenSource _stop = new();
-    private readonly SemaphoreSlim _oneCheckpoint = new(1);
-    private LogPosition _checkpointed = checkpointed;
+    private DateTimeOffset _checkpointedAt = services.Runtime.Time.GetUtcNow();
     private bool _told;
-    private long _reclaimed;
-    private long _written;
-
-    /// <summary>Segments reclaimed since the device was opened.</summary>
-    public ulong Reclaimed => (ulong)Volatile.Read(ref _reclaimed);
-
-    /// <summary>Checkpoints written since the device was opened.</summary>
-    public ulong Checkpoints => (ulong)Volatile.Read(ref _written);
 
     /// <summary>Why it can't do its work now; null when it can.</summary>
-    public string? Trouble { get; private set; }
+    public string? Trouble => _belowIsFull ?? checkpointer.Trouble;
+
+    private string? _belowIsFull;
 
     /// <summary>There may be something to do.</summary>
     public void Wake() => _wake.Set();
@@ -48,21 +46,10 @@ internal sealed class Housekeeper(
         {
             while (services.Log.Failure is null)
             {
-                var again = await WorkAsync();
-                using var timeout = again ? new CancellationTokenSource(RetryDelay, services.Runtime.Time) : null;
-                using var either = CancellationTokenSource.CreateLinkedTokenSource(
-                    _stop.Token, timeout?.Token ?? CancellationToken.None);
-                try
-                {
-                    await _wake.WaitAsync(either.Token);
-                }
-                catch (OperationCanceledException) when (!_stop.IsCancellationRequested)
-                {
-                    // Time to try again.
-                }
+                await WaitAsync(await WorkAsync());
             }
         }
-        catch (OperationCanceledException)
+        catch (OperationCanceledException) when (_stop.IsCancellationRequested)
         {
             // Stopped.
         }
@@ -91,87 +78,64 @@ internal sealed class Housekeeper(
         return false;
     }
 
-    /// <summary>Writes a checkpoint of everything as it is now.</summary>
-    /// <returns>False when there was no room for it, or the log is not durable.</returns>
-    public async Task<bool> CheckpointAsync()
-    {
-        await _oneCheckpoint.WaitAsync();
-        try
-        {
-            return await WriteCheckpointAsync();
-        }
-        finally
-        {
-            _oneCheckpoint.Release();
-        }
-    }
+    public void Dispose() => _stop.Dispose();
 
-    public void Dispose()
-    {
-        _stop.Dispose();
-        _oneCheckpoint.Dispose();
-    }
-
-    private async Task<bool> WriteCheckpointAsync()
-    {
-        // What the log takes while this is written is not in it: the segments are those at the cut, and after the flush all
-        // of them but the last are sealed.
-        var cut = CutLog();
-        var snapshots = services.Disks.All().Select(disk => disk.Locked(DiskSnapshot.Of)).ToList();
-        if (await services.Log.FlushAsync() != IoStatus.Ok)
-        {
-            return false;
-        }
-
-        try
-        {
-            await checkpoints.WriteAsync(
-                services.Segments, cut, services.Log.Durable, services.Clock.NowMicros, snapshots);
-        }
-        catch (CheckpointSpaceException)
-        {
-            Trouble = "no room for a checkpoint: dead segments can't be reclaimed until something is trimmed or deleted";
-            return false;
-        }
-
-        Trouble = null;
-        _checkpointed = cut.RollFrom;
-        Interlocked.Increment(ref _written);
-        services.Segments.Reserve = SegmentTable.ReserveSegments + checkpoints.SpillsOfNewest;
-        return true;
-    }
-
-    private LogCut CutLog()
-    {
-        lock (services.Log.Gate)
-        {
-            var rollFrom = services.Log.Cut();
-            var segments = services.Segments.Snapshot();
-            for (var i = 0; i < segments.Count; i++)
-            {
-                segments[i] = segments[i].Use < rollFrom.Use ? segments[i] with { State = SegmentState.Sealed } : segments[i];
-            }
-
-            return new LogCut(rollFrom, services.Log.Tail().NextSequence, services.Segments.Next, segments);
-        }
-    }
-
-    /// <summary>One pass. True when something could not be done and should be tried again soon.</summary>
-    private async Task<bool> WorkAsync()
+    /// <summary>One pass. How soon there is to be another one though nobody wakes it; null for not at all.</summary>
+    private async Task<TimeSpan?> WorkAsync()
     {
         var prepared = await PrepareNextAsync();
-        if (services.Segments.IsShort)
+        if (IsCheckpointDue(out var dueIn))
         {
-            await ReclaimAsync();
-            prepared = await PrepareNextAsync();
+            _checkpointedAt = services.Runtime.Time.GetUtcNow();
+            await checkpointer.WriteAsync();
         }
 
-        if (services.Log.Tail().End.Value - _checkpointed.Value >= CheckpointIntervalBytes)
+        var compacted = await compactor.RunAsync(_stop.Token);
+        if (compacted == CompactionOutcome.Freed)
         {
-            await CheckpointAsync();
+            await PrepareNextAsync();
         }
 
-        return !prepared || (services.Segments.IsShort && services.Segments.ReclaimIsBlocked);
+        services.Log.RoomMayHaveChanged();
+        return compacted == CompactionOutcome.Freed ? TimeSpan.Zero
+            : !prepared || compacted == CompactionOutcome.Blocked ? RetryDelay
+            : dueIn;
+    }
+
+    private bool IsCheckpointDue(out TimeSpan? dueIn)
+    {
+        var grown = services.Log.Tail().End.Value - checkpointer.RollFrom.Value;
+        dueIn = null;
+        if (grown == 0)
+        {
+            return false;
+        }
+
+        var age = services.Runtime.Time.GetUtcNow() - _checkpointedAt;
+        dueIn = age < CheckpointInterval ? CheckpointInterval - age : CheckpointInterval;
+        return grown >= CheckpointIntervalBytes || age >= CheckpointInterval || LayerExtents() > LayerExtentsMax;
+    }
+
+    private int LayerExtents() => services.Disks.All().Sum(disk => disk.Locked(state => state.Map.LayerExtents));
+
+    private async Task WaitAsync(TimeSpan? again)
+    {
+        if (again == TimeSpan.Zero)
+        {
+            _stop.Token.ThrowIfCancellationRequested();
+            return;
+        }
+
+        using var timeout = again is { } delay ? new CancellationTokenSource(delay, services.Runtime.Time) : null;
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token, timeout?.Token ?? CancellationToken.None);
+        try
+        {
+            await _wake.WaitAsync(either.Token);
+        }
+        catch (OperationCanceledException) when (!_stop.IsCancellationRequested)
+        {
+            // Time to try again.
+        }
     }
 
     private async Task<bool> PrepareNextAsync()
@@ -181,24 +145,22 @@ internal sealed class Housekeeper(
             return true;
         }
 
-        var free = services.Segments.FindFree();
+        var free = services.Segments.FindFree(out var isBacked);
         if (free < 0)
         {
             return true;
         }
 
-        if (!await TryReserveAsync(free))
+        if (!isBacked && !await TryReserveAsync(free))
         {
-            // Nobody waits for room that may never come: what finds no segment is refused from now on.
-            Trouble = "the file system below the device is full: writes answer ENOSPC until it has room again, or until what is "
-                + "dead here can be used again; trim, delete a disk or make room there";
+            _belowIsFull = "the file system below the device is full: writes answer ENOSPC until it has room again, or until what "
+                + "is dead here can be used again; trim, delete a disk or make room there";
             services.Segments.NothingBelow = true;
-            services.Log.RoomMayHaveChanged();
             return false;
         }
 
-        Trouble = null;
-        services.Segments.NothingBelow = false;
+        _belowIsFull = isBacked ? _belowIsFull : null;
+        services.Segments.NothingBelow &= isBacked;
         services.Segments.SetNext(free);
         services.Log.RoomMayHaveChanged();
         return true;
@@ -206,49 +168,6 @@ internal sealed class Housekeeper(
 
     private ValueTask<bool> TryReserveAsync(int segment) =>
         device.TryReserveAsync(DeviceGeometry.SegmentOffset(segment), DeviceGeometry.SegmentBytes);
-
-    private async Task ReclaimAsync()
-    {
-        // A dead segment may still be needed by a checkpoint, or have died by an entry that is not durable yet: a flush and
-        // two checkpoints, one for each slot, settle both.
-        for (var attempt = 0; attempt < 3 && services.Segments.IsShort; attempt++)
-        {
-            if (ReclaimDead() > 0)
-            {
-                services.Segments.ReclaimIsBlocked = false;
-            }
-            else if (!await CheckpointAsync())
-            {
-                services.Segments.ReclaimIsBlocked = true;
-                break;
-            }
-        }
-
-        if (services.Segments.IsShort && ReclaimDead() > 0)
-        {
-            services.Segments.ReclaimIsBlocked = false;
-        }
-
-        services.Log.RoomMayHaveChanged();
-    }
-
-    private int ReclaimDead()
-    {
-        var count = 0;
-        while (services.Segments.IsShort
-            && services.Segments.Reclaim(services.Log.Durable, checkpoints.NeededFrom) is var use and > 0)
-        {
-            foreach (var disk in services.Disks.All())
-            {
-                disk.OnReclaimed(use);
-            }
-
-            Interlocked.Increment(ref _reclaimed);
-            count++;
-        }
-
-        return count;
-    }
 
     private void TellFailure()
     {

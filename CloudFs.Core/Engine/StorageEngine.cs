@@ -1,4 +1,3 @@
-using CloudFs.Core.Checkpoints;
 using CloudFs.Core.Devices;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Format;
@@ -14,9 +13,8 @@ public sealed class StorageEngine : IAsyncDisposable
     private readonly IBlockDevice _device;
     private readonly DeviceLabel _label;
     private readonly DiskServices _services;
-    private readonly Housekeeper _housekeeper;
+    private readonly EngineUpkeep _upkeep;
     private readonly Ingest _ingest;
-    private readonly CheckpointStore _checkpoints;
     private readonly EngineBuffer? _region;
     private readonly SemaphoreSlim _naming = new(1);
     private Task _logLoop = Task.CompletedTask;
@@ -24,14 +22,13 @@ public sealed class StorageEngine : IAsyncDisposable
     private int _disposed;
 
     internal StorageEngine(
-        IBlockDevice device, DeviceLabel label, DiskServices services, Housekeeper housekeeper, CheckpointStore checkpoints,
-        EngineBuffer? region, RecoveryReport recovery)
+        IBlockDevice device, DeviceLabel label, DiskServices services, EngineUpkeep upkeep, EngineBuffer? region,
+        RecoveryReport recovery)
     {
         _device = device;
         _label = label;
         _services = services;
-        _housekeeper = housekeeper;
-        _checkpoints = checkpoints;
+        _upkeep = upkeep;
         _region = region;
         _ingest = new Ingest(services);
         Recovery = recovery;
@@ -131,11 +128,12 @@ public sealed class StorageEngine : IAsyncDisposable
     }
 
     /// <summary>Writes a checkpoint now.</summary>
-    internal Task<bool> CheckpointAsync() => _housekeeper.CheckpointAsync();
+    internal Task<bool> CheckpointAsync() => _upkeep.Checkpointer.WriteAsync();
 
     public SpaceReport GetSpace()
     {
-        var (free, dead, live) = _services.Segments.Tally();
+        var tally = _services.Segments.Tally();
+        var (free, dead, live) = (tally.Free, tally.Dead, (ulong)tally.LiveSectors);
         const ulong segment = DeviceGeometry.SegmentBytes;
         return new SpaceReport(
             (ulong)_services.Segments.Count * segment,
@@ -145,22 +143,22 @@ public sealed class StorageEngine : IAsyncDisposable
             live * EntryLayout.SectorSize);
     }
 
-    public HealthReport GetHealth() => EngineHealth.Of(_services, Recovery, _housekeeper);
+    public HealthReport GetHealth() => EngineHealth.Of(_services, Recovery, _upkeep.Housekeeper);
 
     public EngineCounters GetCounters() => new()
     {
         Entries = _services.Io.Entries,
         EntryBytes = _services.Io.EntryBytes,
         Commits = _services.Log.Counters.Commits,
-        DeviceBytesWritten = _services.Log.Counters.Bytes + (ulong)_checkpoints.BytesWritten,
+        DeviceBytesWritten = _services.Log.Counters.Bytes + (ulong)_upkeep.Checkpoints.BytesWritten,
         DeviceFlushes = _services.Log.Counters.Flushes,
-        Checkpoints = _housekeeper.Checkpoints,
-        CheckpointBytes = (ulong)_checkpoints.BytesWritten,
+        Checkpoints = _upkeep.Checkpointer.Written,
+        CheckpointBytes = (ulong)_upkeep.Checkpoints.BytesWritten,
         DamagedPages = _services.Io.DamagedPages,
         HeadersFromCopy = (ulong)_services.Reader.HeadersFromCopy,
         ReadBytes = _services.Io.ReadBytes,
         WrittenBytes = _services.Io.WrittenBytes,
-        SegmentsReclaimed = _housekeeper.Reclaimed,
+        SegmentsReclaimed = (ulong)_upkeep.Compactor.Freed,
     };
 
     /// <summary>Stops cleanly: refuses new work, makes all durable, seals the open segment, writes a checkpoint.</summary>
@@ -171,7 +169,7 @@ public sealed class StorageEngine : IAsyncDisposable
             return;
         }
 
-        _housekeeper.Stop();
+        _upkeep.Housekeeper.Stop();
         await _houseLoop;
         foreach (var disk in _services.Disks.All())
         {
@@ -187,7 +185,7 @@ public sealed class StorageEngine : IAsyncDisposable
 
         _device.Dispose();
         _ingest.Dispose();
-        _housekeeper.Dispose();
+        _upkeep.Dispose();
         _naming.Dispose();
     }
 
@@ -202,7 +200,7 @@ public sealed class StorageEngine : IAsyncDisposable
         try
         {
             // Without room for it, the next start reads more of the log: nothing is lost.
-            await _housekeeper.CheckpointAsync();
+            await _upkeep.Checkpointer.WriteAsync();
             _region?.Remove();
         }
         catch (DeviceException e)

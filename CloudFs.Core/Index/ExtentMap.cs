@@ -6,7 +6,7 @@ namespace CloudFs.Core.Index;
 /// The extent map in memory: leaves of up to 128 sorted extents under one sorted array, so that lookups are two binary
 /// searches over memory that lies together. Leaves are copied on the first change after a snapshot.
 /// </summary>
-public sealed class ExtentMap(ILiveness? liveness) : IExtentMap
+public sealed class ExtentMap(ILiveness? liveness)
 {
     /// <summary>5 KiB a leaf: an insertion moves 2.5 KiB on average, and a million extents need 8,000 leaves.</summary>
     private const int LeafCapacity = 128;
@@ -31,6 +31,39 @@ public sealed class ExtentMap(ILiveness? liveness) : IExtentMap
         }
 
         Insert(leaf, item, extent);
+    }
+
+    /// <summary>
+    /// Maps a run of sectors only where nothing newer is mapped: for a rebuild, which finds entries in any order. Of two copies
+    /// of one entry the later one counts, but never one whose bytes are lost.
+    /// </summary>
+    public void ApplyNewest(in MappedExtent extent)
+    {
+        Span<MappedExtent> found = stackalloc MappedExtent[8];
+        for (var lba = extent.Lba; lba < extent.End;)
+        {
+            var count = Find(lba, extent.End, found);
+            var to = count == found.Length ? found[count - 1].End : extent.End;
+            for (var i = 0; i < count; i++)
+            {
+                if (!found[i].IsOlderThan(extent))
+                {
+                    ApplyWithin(extent, lba, found[i].Lba);
+                    lba = found[i].End;
+                }
+            }
+
+            ApplyWithin(extent, lba, to);
+            lba = to;
+        }
+    }
+
+    private void ApplyWithin(in MappedExtent extent, ulong from, ulong to)
+    {
+        if (from < to)
+        {
+            Apply(extent.Clip(from, to));
+        }
     }
 
     public void Clear(LogPosition by)

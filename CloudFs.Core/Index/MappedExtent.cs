@@ -13,6 +13,9 @@ public enum MappedContent : byte
 
     /// <summary>Not to be had: rotted, dropped before it came here, or in doubt. Reads answer EIO.</summary>
     Lost = 2,
+
+    /// <summary>Nothing above says what it reads as: the tree must be asked. Never stored.</summary>
+    Below = 255,
 }
 
 /// <summary>
@@ -36,6 +39,16 @@ public readonly record struct MappedExtent(
         Content == other.Content && Position == other.Position && Lsn == other.Lsn
         && (ExtentIndex == other.ExtentIndex || Content != MappedContent.Data);
 
+    /// <summary>
+    /// True when the other came later: of a later entry; or of the same one, whose bytes it has where this one lost them, or
+    /// which it is a later copy of.
+    /// </summary>
+    public bool IsOlderThan(in MappedExtent other) =>
+        Lsn != other.Lsn ? Lsn < other.Lsn
+        : (Content == MappedContent.Lost) != (other.Content == MappedContent.Lost) ? Content == MappedContent.Lost
+        : ExtentIndex != other.ExtentIndex ? ExtentIndex < other.ExtentIndex
+        : Position < other.Position;
+
     /// <summary>The part of it that lies within [from, to).</summary>
     public MappedExtent Clip(ulong from, ulong to)
     {
@@ -54,35 +67,4 @@ public interface ILiveness
     /// <param name="extent">What is no longer mapped.</param>
     /// <param name="by">The entry that superseded it: only once that is durable is the old one dispensable.</param>
     void Removed(in MappedExtent extent, LogPosition by);
-}
-
-/// <summary>
-/// Maps the sectors of one disk to entries of the log. Not safe for use from several threads: the disk's lock guards it.
-/// The map must be applied in LSN order, which is the order in which recovery would rebuild it.
-/// </summary>
-public interface IExtentMap
-{
-    /// <summary>Extents in the map.</summary>
-    int Count { get; }
-
-    /// <summary>Sectors mapped to data.</summary>
-    ulong DataSectors { get; }
-
-    /// <summary>Sectors mapped as lost.</summary>
-    ulong LostSectors { get; }
-
-    /// <summary>Maps a run of sectors, superseding whatever it covers.</summary>
-    void Apply(in MappedExtent extent);
-
-    /// <summary>Forgets everything, telling the liveness.</summary>
-    void Clear(LogPosition by);
-
-    /// <summary>
-    /// Copies the extents that overlap [lba, end) in order, clipped to it, until <paramref name="into"/> is full.
-    /// What lies between them was never written.
-    /// </summary>
-    int Find(ulong lba, ulong end, Span<MappedExtent> into);
-
-    /// <summary>The map as it is now, which further changes leave alone. Costs as much as one leaf in 128.</summary>
-    ExtentSnapshot Snapshot();
 }

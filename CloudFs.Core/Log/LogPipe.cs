@@ -18,7 +18,7 @@ internal readonly record struct LogJob(
 /// Used by the log's loop alone; only <see cref="Durable"/> and the counters are read by others.
 /// </summary>
 internal sealed class LogPipe(
-    IBlockDevice device, SegmentTable segments, Id160 deviceId, int physicalBlock, LogPosition end)
+    IBlockDevice device, SegmentTable segments, Id160 deviceId, int physicalBlock, LogPosition end, TimeProvider time)
 {
     private readonly List<OpenCommit> _unflushed = [];
     private byte[] _footer = [];
@@ -79,7 +79,7 @@ internal sealed class LogPipe(
         Counters.AddFooter(length);
         WrittenEnd = Claimed = new LogPosition(catalog.Use + 1, 0);
         await FlushAsync();
-        segments.Seal(catalog.Use);
+        segments.Seal(catalog.Use, (ulong)(time.GetUtcNow() - DateTimeOffset.UnixEpoch).TotalMicroseconds, catalog.Use);
     }
 
     /// <summary>Makes what was written durable, and tells the disks so in order.</summary>

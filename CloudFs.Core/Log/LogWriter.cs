@@ -59,7 +59,7 @@ public sealed class LogWriter
         _physicalBlock = physicalBlock;
         _catalog = end.Catalog;
         _end = _dataEnd = end.Position;
-        _pipe = new LogPipe(device, segments, deviceId, physicalBlock, end.Position);
+        _pipe = new LogPipe(device, segments, deviceId, physicalBlock, end.Position, time);
         _nextSequence = end.NextSequence;
         _timer = time.CreateTimer(_ => OnTimer(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }

@@ -4,50 +4,28 @@ using CloudFs.Core.Primitives;
 
 namespace CloudFs.Core.Log;
 
-/// <summary>What a segment of the device is used for.</summary>
-public enum SegmentState : byte
-{
-    /// <summary>Holds nothing that is needed.</summary>
-    Free = 0,
-
-    /// <summary>Holds entries, and may still take more.</summary>
-    Open = 1,
-
-    /// <summary>Holds entries and a footer.</summary>
-    Sealed = 2,
-
-    /// <summary>Holds pages of a checkpoint.</summary>
-    Checkpoint = 3,
-}
-
-/// <summary>A segment in use, as checkpoints keep it.</summary>
-public readonly record struct SegmentUse(int Segment, SegmentState State, ulong Use);
-
 /// <summary>
-/// Which segment holds which use, and what in it is still referred to: extents that some index maps to it (references),
-/// and views and attributes in force (pins). Any thread; its lock is a leaf, nothing is called while it is held.
+/// Which segment holds which use, and what in it is still referred to: by the disks' trees (exact as of the last
+/// checkpoint), by what their memory layers changed since, and by entries that stay for ever (pins). Any thread; its lock
+/// is a leaf, nothing is called while it is held.
 /// </summary>
 public sealed class SegmentTable : ILiveness
 {
     /// <summary>
-    /// Segments kept back from ordinary writes, so that trims, deletes, views and checkpoints are possible on a full
-    /// device: 48 MiB, ten thousand trims.
+    /// Segments kept back from ordinary writes, so that trims, deletes, views, relocation and checkpoints are possible on a
+    /// full device.
     /// </summary>
     public const int ReserveSegments = 3;
-
-    /// <summary>What is kept back now: the reserve, and what the next checkpoint will spill into.</summary>
-    public int Reserve { get; set; } = ReserveSegments;
-
-    /// <summary>True while dead segments can't be reclaimed, so that they are no room: no checkpoint can be written.</summary>
-    public bool ReclaimIsBlocked { get; set; }
 
     private readonly Lock _lock = new();
     private readonly Segment[] _segments;
     private readonly Dictionary<ulong, int> _byUse = [];
     private int _free;
-    private int _dead;
-    private ulong _liveSectors;
+    private int _backed;
     private bool _refused;
+    private bool _nothingBelow;
+    private bool _exhausted;
+    private ulong _nextRelocation = LogPosition.FirstRelocationUse;
 
     /// <param name="count">Segments on the device.</param>
     public SegmentTable(int count)
@@ -56,60 +34,89 @@ public sealed class SegmentTable : ILiveness
         _free = count;
     }
 
+    /// <summary>What is kept back now: the reserve, and what the next checkpoint will take.</summary>
+    public int Reserve { get; set; } = ReserveSegments;
+
+    /// <summary>What ordinary writes leave while compaction is under way, if that is more than the reserve.</summary>
+    public int CycleFloor { get; set; }
+
     /// <summary>Segments on the device.</summary>
     public int Count => _segments.Length;
 
     /// <summary>The segment that the log goes on in when the open one is full; -1 until one is prepared.</summary>
     public int Next { get; private set; } = -1;
 
-    /// <summary>True when ordinary writes may go on: more is left than the reserve, now or after reclaiming.</summary>
+    /// <summary>
+    /// True once nothing is left to gain: appends that find no room are refused. While it is false they wait for compaction.
+    /// </summary>
+    public bool IsExhausted
+    {
+        get => Locked(() => _exhausted);
+        set => Locked(() => _exhausted = value);
+    }
+
+    /// <summary>
+    /// True while the file system below the device gives no more room: only segments that lie on blocks which the file has
+    /// already are free then.
+    /// </summary>
+    public bool NothingBelow
+    {
+        get => Locked(() => _nothingBelow);
+        set => Locked(() => _nothingBelow = value);
+    }
+
+    /// <summary>Segments that can be taken now or soon.</summary>
+    public int Free => Locked(() => Available);
+
+    /// <summary>True when ordinary writes may go on within the open segment.</summary>
     public bool HasRoom
     {
         get
         {
             lock (_lock)
             {
-                return Available >= Reserve;
+                return !_exhausted || Available >= Reserve;
             }
         }
     }
 
     /// <summary>True when an ordinary write was refused for want of a segment, and there is still none for it.</summary>
-    public bool IsFull
+    public bool IsFull => Locked(() => _exhausted && (Available < Reserve || (_refused && Available <= Reserve)));
+
+    /// <summary>The use that the next relocation segment will get.</summary>
+    public ulong NextRelocationUse
     {
-        get
-        {
-            lock (_lock)
-            {
-                return Available < Reserve || (_refused && (Available <= Reserve || NothingBelow));
-            }
-        }
+        get => Locked(() => _nextRelocation);
+        set => Locked(() => _nextRelocation = value);
     }
 
-    /// <summary>
-    /// True while the file system below the device gives no more room: free segments are none then, but dead ones, which
-    /// lie on blocks that the file has already, are.
-    /// </summary>
-    public bool NothingBelow { get; set; }
+    private int Available => _nothingBelow ? _backed : _free;
 
-    /// <summary>True when segments should be reclaimed, or checkpoints taken so that they can be.</summary>
-    public bool IsShort
-    {
-        get
-        {
-            lock (_lock)
-            {
-                return (_free < Reserve + 2 || NothingBelow) && _dead > 0;
-            }
-        }
-    }
-
-    /// <summary>Segments free, reclaimable, and sectors of live data.</summary>
-    public (int Free, int Dead, ulong LiveSectors) Tally()
+    /// <summary>How everything is used.</summary>
+    public SegmentTally Tally()
     {
         lock (_lock)
         {
-            return (_free, _dead, _liveSectors);
+            var tally = new SegmentTally(_segments.Length, Available, 0, 0, 0, 0, 0, 0, 0);
+            foreach (ref readonly var segment in _segments.AsSpan())
+            {
+                tally = segment.State switch
+                {
+                    SegmentState.Index => tally with { Index = tally.Index + 1 },
+                    SegmentState.Checkpoint => tally with { Checkpoint = tally.Checkpoint + 1 },
+                    SegmentState.Bad => tally with { Bad = tally.Bad + 1 },
+                    SegmentState.Free => tally,
+                    _ => tally with
+                    {
+                        Log = tally.Log + 1,
+                        Dead = tally.Dead + (segment.IsDead ? 1 : 0),
+                        LiveSectors = tally.LiveSectors + segment.TreeSectors + segment.MemorySectors,
+                        References = tally.References + segment.TreeReferences + segment.MemoryReferences + segment.Pins,
+                    },
+                };
+            }
+
+            return tally;
         }
     }
 
@@ -131,19 +138,21 @@ public sealed class SegmentTable : ILiveness
     }
 
     /// <summary>Says what a segment holds: at recovery, and for checkpoint pages.</summary>
-    public void Occupy(int segment, SegmentState state, ulong use)
+    public void Occupy(int segment, SegmentState state, ulong use) =>
+        Occupy(new SegmentUse(segment, state, use, 0, 0, 0, use, 0));
+
+    /// <summary>Takes back what a checkpoint kept of a segment.</summary>
+    public void Occupy(in SegmentUse kept)
     {
         lock (_lock)
         {
-            Invariant.That(_segments[segment].State == SegmentState.Free, "a segment is taken once");
-            _free--;
-            _segments[segment].State = state;
-            _segments[segment].Use = use;
-            _dead += state == SegmentState.Sealed ? 1 : 0;
-            if (use != 0)
-            {
-                _byUse.Add(use, segment);
-            }
+            Invariant.That(_segments[kept.Segment].State == SegmentState.Free, "a segment is taken once");
+            Take(kept.Segment, kept.State, kept.Use);
+            ref var segment = ref _segments[kept.Segment];
+            segment.TreeReferences = kept.References;
+            segment.TreeSectors = kept.LiveSectors;
+            segment.SealedAt = kept.SealedAt;
+            segment.SealedMicros = kept.SealedMicros;
         }
     }
 
@@ -153,14 +162,10 @@ public sealed class SegmentTable : ILiveness
     {
         lock (_lock)
         {
-            ref var evicted = ref _segments[segment];
-            var use = evicted.Use;
-            if (evicted.State != SegmentState.Free)
+            var use = _segments[segment].Use;
+            if (_segments[segment].State != SegmentState.Free)
             {
-                _dead -= evicted.State == SegmentState.Sealed && evicted.IsDead ? 1 : 0;
-                _byUse.Remove(use);
-                evicted = default;
-                _free++;
+                GiveBack(segment);
             }
 
             return use;
@@ -168,13 +173,7 @@ public sealed class SegmentTable : ILiveness
     }
 
     /// <summary>The state of a segment.</summary>
-    public SegmentState StateOf(int segment)
-    {
-        lock (_lock)
-        {
-            return _segments[segment].State;
-        }
-    }
+    public SegmentState StateOf(int segment) => Locked(() => _segments[segment].State);
 
     /// <summary>
     /// Takes the next segment for the log's next use. The reserve is for <paramref name="urgent"/> appends only.
@@ -184,10 +183,10 @@ public sealed class SegmentTable : ILiveness
         lock (_lock)
         {
             segment = Next;
-            if (Available - 1 < (urgent ? 0 : Reserve) || (Next < 0 && NothingBelow && (_dead == 0 || ReclaimIsBlocked)))
+            if (Available - 1 < (urgent ? 0 : Math.Max(Reserve, CycleFloor)) || (Next < 0 && _nothingBelow && _backed == 0))
             {
                 _refused |= !urgent;
-                return AppendRoom.NoSpace;
+                return _exhausted ? AppendRoom.NoSpace : AppendRoom.Wait;
             }
 
             if (Next < 0)
@@ -197,48 +196,69 @@ public sealed class SegmentTable : ILiveness
 
             _refused &= urgent;
             Next = -1;
-            _free--;
-            _segments[segment].State = SegmentState.Open;
-            _segments[segment].Use = use;
-            _byUse.Add(use, segment);
+            Take(segment, SegmentState.Open, use);
             return AppendRoom.Ok;
         }
     }
 
-    /// <summary>The open segment got its footer: from now on it may be found dead. One that is sealed stays so.</summary>
-    public void Seal(ulong use)
+    /// <summary>An open segment got its footer: from now on it may be compacted. One that is sealed stays so.</summary>
+    /// <param name="use">Its use.</param>
+    /// <param name="nowMicros">Microseconds since 1970; 0 where that is not known.</param>
+    /// <param name="logUse">The log's use now: its own, for one of the log.</param>
+    public void Seal(ulong use, ulong nowMicros, ulong logUse)
     {
         lock (_lock)
         {
             if (_byUse.TryGetValue(use, out var segment) && _segments[segment].State == SegmentState.Open)
             {
-                ref var sealing = ref _segments[segment];
-                sealing.State = SegmentState.Sealed;
-                _dead += sealing.IsDead ? 1 : 0;
+                _segments[segment].State = SegmentState.Sealed;
+                _segments[segment].SealedAt = logUse;
+                _segments[segment].SealedMicros = nowMicros;
             }
         }
     }
 
-    /// <summary>A free segment that could become the next, or -1. It is not taken by this.</summary>
-    public int FindFree()
+    /// <summary>
+    /// A free segment that could become the next, or -1: one that lies on blocks of its own, if there is any; else one whose
+    /// blocks have to be reserved first. It is not taken by this.
+    /// </summary>
+    public int FindFree(out bool isBacked)
     {
         lock (_lock)
         {
-            for (var i = 0; i < _segments.Length; i++)
+            isBacked = true;
+            var segment = FindFree(backed: true, ascending: true);
+            if (segment < 0)
             {
-                if (_segments[i].State == SegmentState.Free && i != Next)
-                {
-                    return i;
-                }
+                isBacked = false;
+                segment = FindFree(backed: false, ascending: true);
             }
 
-            return -1;
+            return segment;
+        }
+    }
+
+    /// <summary>A free segment whose blocks have to be reserved before it can be taken for anything; -1 when there is none.</summary>
+    public int FindUnbacked() => Locked(() => FindFree(backed: false, ascending: false));
+
+    /// <summary>Free segments with blocks of their own, besides the next.</summary>
+    public int BackedSpare => Locked(() => _backed - (Next >= 0 ? 1 : 0));
+
+    /// <summary>The segment lies on blocks of its own: a write to it will not find the file system full.</summary>
+    public void SetBacked(int segment)
+    {
+        lock (_lock)
+        {
+            ref var backed = ref _segments[segment];
+            _backed += backed is { State: SegmentState.Free, IsBacked: false } ? 1 : 0;
+            backed.IsBacked = true;
         }
     }
 
     /// <summary>Makes a free segment the next.</summary>
     public void SetNext(int segment)
     {
+        SetBacked(segment);
         lock (_lock)
         {
             Invariant.That(_segments[segment].State == SegmentState.Free, "the next segment is free");
@@ -246,108 +266,166 @@ public sealed class SegmentTable : ILiveness
         }
     }
 
-    /// <summary>A free segment that is not the next, taken for checkpoint pages; -1 when there is none.</summary>
-    public int TakeForCheckpoint()
+    /// <summary>A free segment that is not the next, taken for pages of a checkpoint or the index; -1 when there is none.</summary>
+    public int TakeForPages(SegmentState state)
     {
         lock (_lock)
         {
-            for (var i = _segments.Length - 1; i >= 0; i--)
+            var segment = FindFree(backed: true, ascending: false);
+            if (segment >= 0)
             {
-                if (_segments[i].State == SegmentState.Free && i != Next)
-                {
-                    _segments[i].State = SegmentState.Checkpoint;
-                    _free--;
-                    return i;
-                }
+                Take(segment, state, 0);
             }
 
-            return -1;
+            return segment;
         }
     }
 
-    /// <summary>Gives a checkpoint's segment back.</summary>
-    public void ReleaseCheckpoint(int segment)
+    /// <summary>Gives back a segment that held pages of a checkpoint or the index.</summary>
+    public void ReleasePages(int segment, SegmentState state)
     {
         lock (_lock)
         {
-            if (_segments[segment].State != SegmentState.Checkpoint)
+            // Else a root that should be gone named it, and something else has it by now.
+            if (_segments[segment].State == state)
             {
-                // A root that should be gone named it, and the log has it by now.
-                return;
+                GiveBack(segment);
+            }
+        }
+    }
+
+    /// <summary>Takes a free segment for relocated entries, with a use of its own; -1 when there is none.</summary>
+    public int TakeForRelocation(out ulong use)
+    {
+        lock (_lock)
+        {
+            use = 0;
+            var segment = FindFree(backed: true, ascending: true);
+            if (segment >= 0)
+            {
+                use = _nextRelocation++;
+                Take(segment, SegmentState.Open, use);
             }
 
-            _segments[segment] = default;
-            _free++;
+            return segment;
         }
     }
 
     /// <summary>
-    /// Frees the oldest segment that nothing refers to, is older than what a checkpoint needs, and whose last reference
-    /// went by an entry that is durable. 0 when there is none, else its use.
+    /// Frees a sealed segment of the log if nothing refers to it and nothing in it stays: by no tree, so that no checkpoint
+    /// leads to it, and by no layer.
     /// </summary>
-    public ulong Reclaim(LogPosition durable, LogPosition neededFrom)
+    public bool TryFree(ulong use)
     {
         lock (_lock)
         {
-            var oldest = -1;
-            for (var i = 0; i < _segments.Length; i++)
+            if (!_byUse.TryGetValue(use, out var segment) || !_segments[segment].IsDead)
             {
-                ref readonly var candidate = ref _segments[i];
-                if (candidate.State == SegmentState.Sealed && candidate.IsDead && candidate.Use < neededFrom.Use
-                    && candidate.LastSuperseded < durable
-                    && (oldest < 0 || candidate.Use < _segments[oldest].Use))
-                {
-                    oldest = i;
-                }
+                return false;
             }
 
-            if (oldest < 0)
-            {
-                return 0;
-            }
-
-            var use = _segments[oldest].Use;
-            _byUse.Remove(use);
-            _segments[oldest] = default;
-            _dead--;
-            _free++;
-            return use;
+            GiveBack(segment);
+            return true;
         }
     }
 
-    /// <summary>Something in the segment must stay, whatever the indexes say.</summary>
-    public void Pin(LogPosition position) => Change(position, LogPosition.None, references: 0, pins: 1, sectors: 0);
+    /// <summary>An entry in the segment stays for ever.</summary>
+    public void Pin(LogPosition position) => Change(position, references: 0, pins: 1, sectors: 0);
 
-    /// <summary>Takes a pin back; <paramref name="by"/> is the entry that made it needless.</summary>
-    public void Unpin(LogPosition position, LogPosition by) => Change(position, by, references: 0, pins: -1, sectors: 0);
+    /// <summary>Such an entry was moved elsewhere.</summary>
+    public void Unpin(LogPosition position) => Change(position, references: 0, pins: -1, sectors: 0);
 
     public void Added(in MappedExtent extent) => Change(
-        extent.Position, LogPosition.None, 1, 0, extent.Content == MappedContent.Data ? (long)extent.Sectors : 0);
+        extent.Position, 1, 0, extent.Content == MappedContent.Data ? (int)extent.Sectors : 0);
 
     public void Removed(in MappedExtent extent, LogPosition by) => Change(
-        extent.Position, by, -1, 0, extent.Content == MappedContent.Data ? -(long)extent.Sectors : 0);
+        extent.Position, -1, 0, extent.Content == MappedContent.Data ? -(int)extent.Sectors : 0);
 
-    /// <summary>Every segment of the log, for a checkpoint.</summary>
-    public List<SegmentUse> Snapshot()
+    /// <summary>New trees took the place of the old ones.</summary>
+    public void Apply(LivenessDelta delta)
+    {
+        lock (_lock)
+        {
+            foreach (var (use, change) in delta.Changes)
+            {
+                if (_byUse.TryGetValue(use, out var index))
+                {
+                    ref var segment = ref _segments[index];
+                    segment.TreeReferences += change.References;
+                    segment.TreeSectors += change.Sectors;
+                    Invariant.That(segment is { TreeReferences: >= 0, TreeSectors: >= 0 }, "a reference is taken back once");
+                }
+            }
+        }
+    }
+
+    /// <summary>Every segment of the log, with what the trees refer to once <paramref name="delta"/> is applied.</summary>
+    public List<SegmentUse> Snapshot(LivenessDelta? delta = null)
     {
         lock (_lock)
         {
             var uses = new List<SegmentUse>();
             for (var i = 0; i < _segments.Length; i++)
             {
-                if (_segments[i].State is SegmentState.Open or SegmentState.Sealed)
+                ref readonly var segment = ref _segments[i];
+                if (segment.State is SegmentState.Free or SegmentState.Checkpoint)
                 {
-                    uses.Add(new SegmentUse(i, _segments[i].State, _segments[i].Use));
+                    continue;
                 }
+
+                (int References, int Sectors) change = default;
+                delta?.Changes.TryGetValue(segment.Use, out change);
+                uses.Add(new SegmentUse(
+                    i, segment.State, segment.Use, segment.TreeReferences + change.References,
+                    segment.TreeSectors + change.Sectors, segment.Pins, segment.SealedAt, segment.SealedMicros));
             }
 
             return uses;
         }
     }
 
-    private int Available => _free + (ReclaimIsBlocked ? 0 : _dead);
+    private T Locked<T>(Func<T> read)
+    {
+        lock (_lock)
+        {
+            return read();
+        }
+    }
 
-    private void Change(LogPosition position, LogPosition by, int references, int pins, long sectors)
+    private int FindFree(bool backed, bool ascending)
+    {
+        for (var i = 0; i < _segments.Length; i++)
+        {
+            var segment = ascending ? i : _segments.Length - 1 - i;
+            if (_segments[segment].State == SegmentState.Free && _segments[segment].IsBacked == backed && segment != Next)
+            {
+                return segment;
+            }
+        }
+
+        return -1;
+    }
+
+    private void Take(int segment, SegmentState state, ulong use)
+    {
+        _free--;
+        _backed -= _segments[segment].IsBacked ? 1 : 0;
+        _segments[segment] = new Segment { State = state, Use = use, IsBacked = true };
+        if (use != 0)
+        {
+            _byUse.Add(use, segment);
+        }
+    }
+
+    private void GiveBack(int segment)
+    {
+        _byUse.Remove(_segments[segment].Use);
+        _segments[segment] = new Segment { IsBacked = true };
+        _free++;
+        _backed++;
+    }
+
+    private void Change(LogPosition position, int references, int pins, int sectors)
     {
         if (position.IsNone)
         {
@@ -356,51 +434,31 @@ public sealed class SegmentTable : ILiveness
 
         lock (_lock)
         {
-            if (!_byUse.TryGetValue(position.Use, out var index))
+            if (_byUse.TryGetValue(position.Use, out var index))
             {
-                return;
+                ref var segment = ref _segments[index];
+                segment.MemoryReferences += references;
+                segment.MemorySectors += sectors;
+                segment.Pins += pins;
+                Invariant.That(segment is { MemoryReferences: >= 0, Pins: >= 0 }, "a reference is taken back once");
             }
-
-            ref var segment = ref _segments[index];
-            var wasDead = segment.State == SegmentState.Sealed && segment.IsDead;
-            segment.References += references;
-            segment.Pins += pins;
-            Invariant.That(segment.References >= 0 && segment.Pins >= 0, "a reference is taken back once");
-            _liveSectors = unchecked(_liveSectors + (ulong)sectors);
-            if (by > segment.LastSuperseded)
-            {
-                segment.LastSuperseded = by;
-            }
-
-            var isDead = segment.State == SegmentState.Sealed && segment.IsDead;
-            _dead += (isDead ? 1 : 0) - (wasDead ? 1 : 0);
         }
     }
 
     private struct Segment
     {
         public SegmentState State;
+        public bool IsBacked;
         public ulong Use;
-        public int References;
+        public int TreeReferences;
+        public int TreeSectors;
+        public int MemoryReferences;
+        public int MemorySectors;
         public int Pins;
-        public LogPosition LastSuperseded;
+        public ulong SealedAt;
+        public ulong SealedMicros;
 
-        public readonly bool IsDead => References == 0 && Pins == 0;
+        public readonly bool IsDead =>
+            State == SegmentState.Sealed && TreeReferences == 0 && MemoryReferences == 0 && Pins == 0;
     }
-}
-
-/// <summary>Whether an append can go on.</summary>
-public enum AppendRoom
-{
-    /// <summary>There is room.</summary>
-    Ok,
-
-    /// <summary>Not yet: wait until the log says that room has changed, and try again.</summary>
-    Wait,
-
-    /// <summary>The device is full for this kind of append.</summary>
-    NoSpace,
-
-    /// <summary>The log takes nothing more: poisoned or closed.</summary>
-    Failed,
 }

@@ -1,44 +1,53 @@
 using CloudFs.Core.Checkpoints;
 using CloudFs.Core.Devices;
 using CloudFs.Core.Disks;
+using CloudFs.Core.Index;
 using CloudFs.Core.Layout;
 using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
+using CloudFs.Core.Trees;
 
 namespace CloudFs.Core.Recovery;
 
 /// <summary>What recovery found: the state in which the engine goes on.</summary>
 public sealed record Recovered(
-    SegmentTable Segments, Dictionary<Id160, DiskState> Disks, LogEnd End, RecoveryReport Report);
+    SegmentTable Segments, Dictionary<Id160, DiskState> Disks, LogEnd End, IndexSpace IndexSpace, PagedTree Tree, bool IsRebuilt,
+    RecoveryReport Report);
 
 /// <summary>
-/// Opens the log: (1) the newest whole checkpoint, or nothing; (2) the segments behind it in the order of their uses, each
-/// by its footer or, where there is none, commit by commit; (3) the end of the log, with stale bytes behind it
-/// overwritten. What is above the checkpoint is verified on the way; every decision is in the report.
+/// Opens the log: (1) the newest whole checkpoint with a whole index; without one, disks and index are rebuilt from all
+/// segments but the log's last; (2) the segments behind it in the order of their uses, each by its footer or, where there
+/// is none, commit by commit; (3) the end of the log, with stale bytes behind it overwritten. What is above the
+/// checkpoint is verified on the way; every decision is in the report.
 /// </summary>
 public sealed class Recoverer(
-    IBlockDevice device, DeviceLabel label, CheckpointStore checkpoints, RecoveryReport report)
+    IBlockDevice device, DeviceLabel label, CheckpointStore checkpoints, PageCache cache, RecoveryReport report)
 {
     private SegmentTable _segments = null!;
+    private IndexSpace _space = null!;
+    private PagedTree _tree = null!;
     private SegmentWalker _walker = null!;
     private RollForward _roll = null!;
     private Dictionary<Id160, DiskState> _disks = null!;
     private ulong _nextCommit = 1;
 
     /// <param name="written">Up to where the kernel had the log, by a write buffer of this boot; else none.</param>
-    public async Task<Recovered> RecoverAsync(LogPosition written)
+    /// <param name="rebuild">True to believe no checkpoint.</param>
+    public async Task<Recovered> RecoverAsync(LogPosition written, bool rebuild)
     {
-        var loaded = await checkpoints.LoadAsync(
+        var loaded = rebuild ? null : await checkpoints.LoadAsync(
             label.SegmentCount, message => report.AddDamage("damaged-checkpoint", message));
-        _segments = loaded?.Segments ?? new SegmentTable(label.SegmentCount);
-        _disks = loaded?.Disks ?? [];
-        _walker = new SegmentWalker(device, _segments, label.DeviceId);
-        _roll = new RollForward(_disks, _segments, label.HostId, label.DeviceId, report);
-        _nextCommit = loaded?.NextCommit ?? 1;
-        var from = loaded?.RollFrom ?? LogPosition.None;
-        report.Add("checkpoint", loaded is null ? "no checkpoint: the whole log is read" : $"checkpoint: the log is read from {from}");
+        Begin(loaded);
+        if (loaded is not null && !await IsIndexThereAsync())
+        {
+            report.AddDamage("damaged-index", "the index is damaged or was deleted: it is rebuilt from the log");
+            loaded = null;
+            Begin(null);
+        }
 
-        var known = loaded is null ? await FindUsesAsync(0) : KnownFrom(from.Use);
+        var from = loaded?.Cut.RollFrom ?? LogPosition.None;
+        report.Add("checkpoint", loaded is null ? "no checkpoint: the whole log is read" : $"checkpoint: the log is read from {from}");
+        var known = loaded is null ? await RebuildAsync() : KnownFrom(from.Use);
         var durable = checkpoints.KnownDurable;
         var end = loaded is null && known.Count == 0
             ? LogEnd.Empty
@@ -47,7 +56,48 @@ public sealed class Recoverer(
 
         // A process that died may have left things in the kernel's hands alone: from here on they count as durable.
         await device.FlushAsync();
-        return new Recovered(_segments, _disks, end with { NextSequence = _nextCommit }, report);
+        return new Recovered(
+            _segments, _disks, end with { NextSequence = _nextCommit }, _space, _tree, loaded is null, report);
+    }
+
+    private void Begin(LoadedCheckpoint? loaded)
+    {
+        _segments = loaded?.Segments ?? new SegmentTable(label.SegmentCount);
+        _disks = loaded?.Disks ?? [];
+        _walker = new SegmentWalker(device, _segments, label.DeviceId);
+        _space = new IndexSpace(device, new IndexSegments(_segments));
+        _space.Restore(loaded?.IndexPages ?? []);
+        _tree = new PagedTree(_space, cache, device);
+        _roll = new RollForward(_disks, _segments, label.HostId, label.DeviceId, report);
+        _nextCommit = loaded?.Cut.NextCommit ?? 1;
+    }
+
+    /// <summary>Looks at the beginning of each disk's tree: an index that was deleted is seen, one damaged page may not be.</summary>
+    private async Task<bool> IsIndexThereAsync()
+    {
+        var one = new MappedExtent[1];
+        foreach (var disk in _disks.Values)
+        {
+            if ((await _tree.FindAsync(disk.Map.Tree, 0, 1, one)).Status != TreeRead.Ok)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>Rebuilds from all segments but the log's last, which is left to be rolled forward.</summary>
+    private async Task<SortedDictionary<ulong, int>> RebuildAsync()
+    {
+        var uses = await FindUsesAsync(0);
+        var last = uses.Keys.LastOrDefault(use => !LogPosition.IsRelocation(use));
+        var rebuilder = new Rebuilder(device, label.DeviceId, _segments, _tree, _space, report);
+        _segments.NextRelocationUse = Math.Max(
+            LogPosition.FirstRelocationUse, uses.Keys.LastOrDefault() + 1) + (ulong)label.SegmentCount;
+        _disks = await rebuilder.RunAsync(uses.Where(pair => pair.Key != last).ToList());
+        _roll = new RollForward(_disks, _segments, label.HostId, label.DeviceId, report, rebuilder.Secrets) { ReclaimedBefore = last };
+        return last == 0 ? [] : new SortedDictionary<ulong, int> { [last] = uses[last] };
     }
 
     private SortedDictionary<ulong, int> KnownFrom(ulong use)
@@ -55,7 +105,7 @@ public sealed class Recoverer(
         var known = new SortedDictionary<ulong, int>();
         foreach (var segment in _segments.Snapshot())
         {
-            if (segment.Use >= use)
+            if (segment.Use >= use && !LogPosition.IsRelocation(segment.Use))
             {
                 known[segment.Use] = segment.Segment;
             }
@@ -70,8 +120,7 @@ public sealed class Recoverer(
     {
         var isRebuild = checkpoint is null;
         var use = isRebuild ? known.First().Key : from.Use;
-        var hint = checkpoint?.NextSegment ?? -1;
-        var previous = 0UL;
+        var hint = checkpoint?.Cut.NextSegment ?? -1;
         while (true)
         {
             if (!known.TryGetValue(use, out var segment) && !await TryDiscoverAsync(known, use, hint))
@@ -90,8 +139,6 @@ public sealed class Recoverer(
 
             segment = known[use];
             Occupy(segment, use);
-            _roll.ReclaimedBefore = isRebuild && previous + 1 != use ? use : _roll.ReclaimedBefore;
-            previous = use;
             var (end, next) = await ReadSegmentAsync(segment, use, from, durable, written, known);
             if (end is not null)
             {
@@ -135,7 +182,7 @@ public sealed class Recoverer(
         var footer = await _walker.ReadFooterAsync(segment, use);
         if (footer is { } sealedBy)
         {
-            _segments.Seal(use);
+            _segments.Seal(use, 0, use);
             _nextCommit = Math.Max(_nextCommit, sealedBy.LastSequence + 1);
             var catalog = await _walker.ReadCatalogAsync(segment, sealedBy);
             if (catalog is null or { DamagedCopies: > 0 })
@@ -165,7 +212,7 @@ public sealed class Recoverer(
             report.AddDamage("damaged-footer", $"the footer of segment {segment} (use {use}) is missing: its commits are read instead");
             commitsEnd = await FindCommitsEndAsync(scan, use, known);
             scan = SegmentScan.Scan(bytes, label.DeviceId, use, Start(use + 1), Start(use + 1), commitsEnd);
-            _segments.Seal(use);
+            _segments.Seal(use, 0, use);
         }
 
         await ApplyScanAsync(scan, bytes, segment, use, from);

@@ -13,17 +13,18 @@ namespace CloudFs.Core.Recovery;
 /// lost, and answers EIO until it is overwritten. Never older contents.
 /// </summary>
 public sealed class RollForward(
-    Dictionary<Id160, DiskState> disks, SegmentTable segments, Id160 hostId, Id160 deviceId, RecoveryReport report)
+    Dictionary<Id160, DiskState> disks, SegmentTable segments, Id160 hostId, Id160 deviceId, RecoveryReport report,
+    Dictionary<(Id160 Disk, Id160 View), Id160>? secrets = null)
 {
-    private readonly Dictionary<(Id160 Disk, Id160 View), Id160> _secrets = [];
+    private readonly Dictionary<(Id160 Disk, Id160 View), Id160> _secrets = secrets ?? [];
     private readonly HashSet<Id160> _inDoubt = [];
     private readonly HashSet<Id160> _viewUnknown = [];
 
     /// <summary>
-    /// The newest use before which segments are missing because they were reclaimed; 0 for none. A disk whose entries were all
-    /// applied from older uses may lack some without damage.
+    /// The use before which entries may be missing because they were compacted away; 0 for none. A disk whose entries were
+    /// all applied from older uses may lack some without damage.
     /// </summary>
-    public ulong ReclaimedBefore { get; set; }
+    public ulong ReclaimedBefore { get; init; }
 
     /// <summary>Applies an item whose header proves itself. <paramref name="readBody"/> gives an entry's body when it is wanted.</summary>
     public async ValueTask ApplyAsync(

@@ -31,7 +31,7 @@ internal static class BlockReads
         var what = Name(disk, range);
         if (read.Status != IoStatus.Ok)
         {
-            throw Refused(disk, range, read.Status);
+            throw await RefusedAsync(disk, range, read.Status);
         }
 
         if (query.Version is { } wanted && wanted != read.Version.Id)
@@ -126,7 +126,7 @@ internal static class BlockReads
             var status = await read.ReadAsync(range.Offset, piece, CancellationToken.None);
             if (status != IoStatus.Ok)
             {
-                throw Refused(disk, range, status);
+                throw await RefusedAsync(disk, range, status);
             }
 
             response.StatusCode = partial is null ? 200 : 206;
@@ -182,14 +182,14 @@ internal static class BlockReads
     internal static string Name(Disk disk, ByteRange range) => $"disk {disk.Id}, bytes {range}";
 
     /// <summary>The refusal for a status; for damage the line names what is damaged within the range.</summary>
-    internal static HttpRefusalException Refused(Disk disk, ByteRange range, IoStatus status)
+    internal static async ValueTask<HttpRefusalException> RefusedAsync(Disk disk, ByteRange range, IoStatus status)
     {
         if (status == IoStatus.Damaged)
         {
             List<DiskRange> runs = [];
             var start = range.Offset / EntryLayout.SectorSize * EntryLayout.SectorSize;
             var end = (range.End + EntryLayout.SectorSize - 1) / EntryLayout.SectorSize * EntryLayout.SectorSize;
-            disk.Describe(start, end - start, HttpLimits.RangesAtOnce, runs);
+            await disk.DescribeAsync(start, end - start, HttpLimits.RangesAtOnce, runs);
             var bad = runs.FindIndex(run => run.Content == RangeContent.Damaged);
             range = bad < 0 ? range : new ByteRange(runs[bad].Offset, runs[bad].Length);
         }

@@ -178,7 +178,7 @@ internal static class BlockWrites
             case IoStatus.ReadOnly:
                 throw ReadOnly(disk);
             default:
-                throw BlockReads.Refused(disk, range, status);
+                throw await BlockReads.RefusedAsync(disk, range, status);
         }
     }
 

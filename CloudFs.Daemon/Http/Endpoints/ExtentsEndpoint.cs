@@ -22,7 +22,7 @@ internal static class ExtentsEndpoint
         while (offset < size)
         {
             ranges.Clear();
-            var status = disk.Describe(offset, size - offset, HttpLimits.RangesAtOnce, ranges);
+            var status = await disk.DescribeAsync(offset, size - offset, HttpLimits.RangesAtOnce, ranges);
             if (status != IoStatus.Ok || ranges.Count == 0)
             {
                 throw new HttpRefusalException(StatusMap.For(status), StatusMap.Line(status, $"disk {disk.Id}"));

@@ -30,6 +30,10 @@ internal sealed class DiskTarget(Disk disk) : IBlockTarget
 
     public ValueTask<IoStatus> FlushAsync() => disk.FlushAsync(CancellationToken.None);
 
-    public IoStatus Describe(ulong offset, ulong length, int maxRanges, List<DiskRange> into) =>
-        disk.Describe(offset, length, maxRanges, into);
+    public IoStatus Describe(ulong offset, ulong length, int maxRanges, List<DiskRange> into)
+    {
+        // The caller is a connection's own thread: it may wait for a page of the index.
+        var described = disk.DescribeAsync(offset, length, maxRanges, into);
+        return described.IsCompletedSuccessfully ? described.Result : described.AsTask().GetAwaiter().GetResult();
+    }
 }

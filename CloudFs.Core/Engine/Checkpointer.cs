@@ -1,0 +1,224 @@
+using CloudFs.Core.Checkpoints;
+using CloudFs.Core.Compaction;
+using CloudFs.Core.Devices;
+using CloudFs.Core.Disks;
+using CloudFs.Core.Index;
+using CloudFs.Core.Layout;
+using CloudFs.Core.Log;
+using CloudFs.Core.Primitives;
+using CloudFs.Core.Trees;
+
+namespace CloudFs.Core.Engine;
+
+/// <summary>
+/// Takes checkpoints: cuts the log, freezes the disks' layers, makes the log durable, merges the layers (and what was
+/// relocated) into new trees, makes those durable, writes both slots, and only then lets the new trees take the place of
+/// the old ones, and what only the old ones needed be used again. Clients go on meanwhile. One at a time.
+/// </summary>
+internal sealed class Checkpointer(
+    IBlockDevice device, DiskServices services, IndexSpace space, CheckpointStore store) : IDisposable
+{
+    private readonly SemaphoreSlim _one = new(1);
+    private ulong _rollFrom = store.NewestRollFrom.Value;
+    private long _written;
+
+    /// <summary>Recovery would read the log from here on.</summary>
+    public LogPosition RollFrom => new(Volatile.Read(ref _rollFrom));
+
+    /// <summary>Checkpoints written since the device was opened.</summary>
+    public ulong Written => (ulong)Volatile.Read(ref _written);
+
+    /// <summary>Why the last one could not be written; null when it was.</summary>
+    public string? Trouble { get; private set; }
+
+    /// <summary>Writes a checkpoint of everything as it is now.</summary>
+    /// <param name="moved">What was relocated, durable already; null for nothing.</param>
+    /// <returns>False when there was no room for it, the index is damaged, or the log is not durable: the older ones stand.</returns>
+    public async Task<bool> WriteAsync(RelocationPlan? moved = null)
+    {
+        await _one.WaitAsync();
+        try
+        {
+            return await WriteOneAsync(moved);
+        }
+        finally
+        {
+            _one.Release();
+        }
+    }
+
+    public void Dispose() => _one.Dispose();
+
+    private async Task<bool> WriteOneAsync(RelocationPlan? moved)
+    {
+        await BackAsync();
+        var cut = CutLog();
+        var disks = services.Disks.All().Select(Freeze).ToList();
+        if (await services.Log.FlushAsync() != IoStatus.Ok)
+        {
+            return false;
+        }
+
+        var delta = new LivenessDelta();
+        try
+        {
+            foreach (var disk in disks)
+            {
+                await MergeAsync(disk, moved, delta);
+            }
+
+            await device.FlushAsync();
+        }
+        catch (IndexSpaceException)
+        {
+            space.Abandon();
+            return Fail("no room for the index: space that is dead can't be had back until something is trimmed or deleted");
+        }
+        catch (TreeDamagedException e)
+        {
+            space.Abandon();
+            services.TellDamagedIndex();
+            return Fail($"the index is damaged ({e.Message}): no checkpoint can be written until it is rebuilt; restart the daemon");
+        }
+
+        var contents = new CheckpointContents(
+            cut, services.Segments.NextRelocationUse, SegmentsAt(cut, delta), space.Snapshot(),
+            [.. disks.Select(disk => disk.Snapshot(moved))]);
+        var slots = await store.WriteAsync(services.Segments, contents, services.Log.Durable, services.Clock.NowMicros);
+        if (slots == 0)
+        {
+            space.Abandon();
+            return Fail("no room for a checkpoint: dead segments can't be had back until something is trimmed or deleted");
+        }
+
+        Settle(disks, moved, delta);
+        if (slots < DeviceGeometry.CheckpointSlots)
+        {
+            // The older checkpoint stands in the other slot: what it refers to must not be used again.
+            return Fail("no room for the second copy of a checkpoint");
+        }
+
+        space.Settle();
+        Trouble = null;
+        Volatile.Write(ref _rollFrom, cut.RollFrom.Value);
+        Interlocked.Increment(ref _written);
+        services.Segments.Reserve = SegmentTable.ReserveSegments + (2 * store.SpillsOfNewest) + IndexReserve();
+        return true;
+    }
+
+    private bool Fail(string trouble)
+    {
+        Trouble = trouble;
+        return false;
+    }
+
+    /// <summary>
+    /// Segments that the next merge may take beyond the pages that are free: at worst every leaf of the index is written anew,
+    /// or one for each extent that an interval of the log can bring.
+    /// </summary>
+    private int IndexReserve()
+    {
+        const long touchedMax = Housekeeper.CheckpointIntervalBytes / 4096;
+        var pages = 64 + (Math.Min(space.PagesInUse, touchedMax) * 5 / 4) + (touchedMax / 128);
+        return (int)Math.Max(0, (pages - space.FreePages + IndexPagesInSegment - 1) / IndexPagesInSegment);
+    }
+
+    private const long IndexPagesInSegment = DeviceGeometry.SegmentBytes / 4096;
+
+    /// <summary>What pages will need must lie on blocks of its own: a file system that is full must not fail a write.</summary>
+    private async Task BackAsync()
+    {
+        var wanted = 2 + (2 * store.SpillsOfNewest) + IndexReserve();
+        while (services.Segments.BackedSpare < wanted && services.Segments.FindUnbacked() is var segment and >= 0)
+        {
+            if (!await device.TryReserveAsync(DeviceGeometry.SegmentOffset(segment), DeviceGeometry.SegmentBytes))
+            {
+                return;
+            }
+
+            services.Segments.SetBacked(segment);
+        }
+    }
+
+    private LogCut CutLog()
+    {
+        lock (services.Log.Gate)
+        {
+            var rollFrom = services.Log.Cut();
+            return new LogCut(rollFrom, services.Log.Tail().NextSequence, services.Segments.Next);
+        }
+    }
+
+    private List<SegmentUse> SegmentsAt(LogCut cut, LivenessDelta delta)
+    {
+        // Below the cut all is flushed and sealed by now.
+        var segments = services.Segments.Snapshot(delta);
+        for (var i = 0; i < segments.Count; i++)
+        {
+            if (segments[i].State == SegmentState.Open
+                && (segments[i].Use < cut.RollFrom.Use || LogPosition.IsRelocation(segments[i].Use)))
+            {
+                segments[i] = segments[i] with { State = SegmentState.Sealed };
+            }
+        }
+
+        return segments;
+    }
+
+    private static FrozenDisk Freeze(Disk disk) =>
+        disk.Freeze((state, layers) => new FrozenDisk(disk, DiskSnapshot.Of(state), layers));
+
+    private async Task MergeAsync(FrozenDisk disk, RelocationPlan? moved, LivenessDelta delta)
+    {
+        if (disk.Kept.Head.Deleted)
+        {
+            disk.Tree = await services.Tree.DropAsync(disk.Kept.Tree, disk.Kept.Head.Lsn, delta);
+            return;
+        }
+
+        var moves = moved?.Moves.GetValueOrDefault(disk.Kept.Head.Disk) ?? [];
+        foreach (var layer in disk.Layers)
+        {
+            disk.Tree = await services.Tree.MergeAsync(disk.Tree, layer.Snapshot(), moves, delta);
+            moves = [];
+        }
+
+        if (moves.Count > 0)
+        {
+            disk.Tree = await services.Tree.MergeAsync(disk.Tree, new ExtentSnapshot([]), moves, delta);
+        }
+    }
+
+    private void Settle(List<FrozenDisk> disks, RelocationPlan? moved, LivenessDelta delta)
+    {
+        // First what the trees refer to now, then what the layers no longer do: so nothing seems dead in between.
+        services.Segments.Apply(delta);
+        foreach (var disk in disks)
+        {
+            disk.Disk.Settle(disk.Tree, disk.Layers, disk.Kept.Head.Lsn, disk.MovedPins(moved));
+            foreach (var extent in disk.Layers.SelectMany(layer => layer.Snapshot().Leaves).SelectMany(leaf => leaf))
+            {
+                services.Segments.Removed(extent, LogPosition.None);
+            }
+        }
+    }
+
+    /// <summary>A disk on its way into a checkpoint.</summary>
+    private sealed record FrozenDisk(Disk Disk, DiskSnapshot Kept, IReadOnlyList<ExtentMap> Layers)
+    {
+        public TreeRoot Tree { get; set; } = Kept.Tree;
+
+        public IEnumerable<(ulong Lsn, LogPosition From, LogPosition To)> MovedPins(RelocationPlan? moved) =>
+            moved?.Metas.Where(meta => meta.Disk == Kept.Head.Disk).Select(meta => (meta.Lsn, meta.From, meta.To)) ?? [];
+
+        public DiskSnapshot Snapshot(RelocationPlan? moved)
+        {
+            var pins = MovedPins(moved).ToDictionary(pin => pin.From, pin => pin.To);
+            return Kept with
+            {
+                Tree = Tree,
+                Pins = [.. Kept.Pins.Select(pin => pins.TryGetValue(pin.Position, out var to) ? pin with { Position = to } : pin)],
+            };
+        }
+    }
+}

@@ -1,0 +1,290 @@
+using CloudFs.Core.Compaction;
+using CloudFs.Core.Devices;
+using CloudFs.Core.Disks;
+using CloudFs.Core.Format;
+using CloudFs.Core.Index;
+using CloudFs.Core.Log;
+using CloudFs.Core.Primitives;
+
+namespace CloudFs.Core.Engine;
+
+/// <summary>What a look at the device's space led to.</summary>
+internal enum CompactionOutcome
+{
+    /// <summary>Nothing to do, or nothing that can be done now.</summary>
+    Idle,
+
+    /// <summary>Segments were freed: there may be more.</summary>
+    Freed,
+
+    /// <summary>It is needed, and could not be done: try again soon.</summary>
+    Blocked,
+}
+
+/// <summary>
+/// Brings space back: chooses victims, copies what is live out of them at a bounded rate, has a checkpoint take the copies
+/// in, and frees the victims. Used by the housekeeper's loop alone; nothing else frees segments of the log.
+/// </summary>
+internal sealed class Compactor
+{
+    /// <summary>Waits shorter than this are saved up: timers don't measure less.</summary>
+    private const double ShortestWaitSeconds = 0.004;
+
+    private readonly IBlockDevice _device;
+    private readonly DiskServices _services;
+    private readonly Checkpointer _checkpointer;
+    private readonly VictimPolicy _policy;
+    private readonly Relocator _relocator;
+    private readonly List<SegmentFacts> _victims = [];
+    private readonly HashSet<ulong> _unreadable = [];
+    private readonly RateMeter _clients;
+    private readonly RelocationSpace _space;
+    private ulong _horizon;
+    private double _owedSeconds;
+    private long _cycleLeft;
+    private double _cycleShare;
+
+    public Compactor(
+        IBlockDevice device, DiskServices services, Checkpointer checkpointer, int physicalBlock, TimeSpan historyMin)
+    {
+        _device = device;
+        _services = services;
+        _checkpointer = checkpointer;
+        _policy = new VictimPolicy(
+            services.Segments.Count, SegmentTable.ReserveSegments, (long)historyMin.TotalMicroseconds);
+        _space = new RelocationSpace(services);
+        _relocator = new Relocator(
+            device, services.Segments, _space, services.DeviceId, physicalBlock, LookAsync, IsViewInForce);
+        _clients = new RateMeter(services.Runtime.Time);
+    }
+
+    /// <summary>Done between pieces of a cycle, which may take long: the log must not wait for it.</summary>
+    public Func<Task> Meanwhile { get; set; } = () => Task.CompletedTask;
+
+    /// <summary>Bytes that were written to relocate.</summary>
+    public long RelocatedBytes { get; private set; }
+
+    /// <summary>Segments of the log that were freed.</summary>
+    public long Freed { get; private set; }
+
+    /// <summary>True while a cycle is under way.</summary>
+    public bool IsRunning { get; private set; }
+
+    /// <summary>What is left to be done until enough is free, and the seconds that it will take.</summary>
+    public (CompactionDebt Debt, double Seconds) Debt
+    {
+        get
+        {
+            var facts = Facts();
+            var now = Now();
+            var debt = _policy.Debt(facts, now);
+            var pace = CompactionPace.BytesPerSecond(PaceInput(now));
+            return (debt, CompactionPace.SecondsLeft(debt, double.IsInfinity(pace) ? 256 << 20 : pace, _clients.BytesPerSecond));
+        }
+    }
+
+    /// <summary>Compacts as long as room is short and something can be won.</summary>
+    public async Task<CompactionOutcome> RunAsync(CancellationToken cancellation)
+    {
+        _clients.Note(_services.Log.Tail().End.Value);
+        for (var attempt = 0; ; attempt++)
+        {
+            var plan = _policy.Choose(Facts(), Now(), _victims);
+            switch (plan.Verdict)
+            {
+                case CompactionVerdict.Chosen:
+                    _services.Segments.IsExhausted = false;
+                    return await RunCycleAsync(plan, cancellation) ? CompactionOutcome.Freed : CompactionOutcome.Blocked;
+                case CompactionVerdict.NotNeeded:
+                    _services.Segments.IsExhausted = false;
+                    return CompactionOutcome.Idle;
+                case CompactionVerdict.HistoryHolds:
+                    return CompactionOutcome.Blocked;
+                default:
+                    // What was overwritten since the last checkpoint is not known to be dead before the next.
+                    if (attempt == 0 && HasNews() && await _checkpointer.WriteAsync())
+                    {
+                        continue;
+                    }
+
+                    _services.Segments.IsExhausted = true;
+                    return CompactionOutcome.Idle;
+            }
+        }
+    }
+
+    /// <summary>One cycle whatever is free: for tests.</summary>
+    public async Task<bool> ForceAsync(CancellationToken cancellation)
+    {
+        var facts = Facts();
+        var rollFrom = _checkpointer.RollFrom.Use;
+        _victims.Clear();
+        foreach (var fact in facts)
+        {
+            if (fact.IsRelocation || fact.Use < rollFrom)
+            {
+                _victims.Add(fact);
+            }
+        }
+
+        return _victims.Count > 0
+            && await RunCycleAsync(new CompactionPlan(CompactionVerdict.Chosen, 0, 0, 0, true), cancellation);
+    }
+
+    private bool HasNews() => _services.Log.Tail().End > _checkpointer.RollFrom;
+
+    private async Task<bool> RunCycleAsync(CompactionPlan plan, CancellationToken cancellation)
+    {
+        IsRunning = true;
+        _space.Begin(plan);
+        _services.Heat.Live((ulong)_services.Segments.Tally().LiveSectors);
+        _cycleLeft = plan.LiveBytes;
+        _cycleShare = plan.LiveBytes / (double)Math.Max(1, plan.LiveBytes + plan.GainBytes);
+        try
+        {
+            var freed = FreeDead();
+            var taken = await RelocateAsync(cancellation);
+            if (!taken)
+            {
+                _relocator.Abandon();
+                return freed > 0;
+            }
+
+            var moved = await _relocator.FinishAsync(seal: false, PaceAsync);
+            RelocatedBytes += moved.BytesWritten;
+            await _device.FlushAsync();
+            if (!await _checkpointer.WriteAsync(moved))
+            {
+                return freed > 0;
+            }
+
+            return FreeDead() + freed > 0;
+        }
+        catch (OperationCanceledException)
+        {
+            _relocator.Abandon();
+            throw;
+        }
+        finally
+        {
+            IsRunning = false;
+            _space.End();
+        }
+    }
+
+    /// <summary>Copies out of the victims what is live. False when nothing was, so that there is no plan to finish.</summary>
+    private async Task<bool> RelocateAsync(CancellationToken cancellation)
+    {
+        var taken = false;
+        foreach (var victim in _victims)
+        {
+            if (!_services.Segments.TryLocate(victim.Use, out _))
+            {
+                continue;
+            }
+
+            var outcome = await _relocator.RelocateAsync(
+                victim.Use, (entry, lba) => StreamOf(victim, entry, lba), PaceAsync, cancellation);
+            switch (outcome)
+            {
+                case RelocationOutcome.Done:
+                    taken = true;
+                    break;
+                case RelocationOutcome.Unreadable:
+                    _unreadable.Add(victim.Use);
+                    _services.Runtime.Report(new EngineEvent(
+                        EventLevel.Warning,
+                        "unreadable-segment",
+                        $"use {victim.Use} can't be compacted, since not all of it can be read: it stays as it is"));
+                    break;
+                case RelocationOutcome.IndexDamaged:
+                    _services.TellDamagedIndex();
+                    return false;
+                case RelocationOutcome.NoRoom or RelocationOutcome.TooMuch:
+                    return taken;
+            }
+        }
+
+        return taken;
+    }
+
+    /// <summary>Frees the victims that nothing refers to, and ends the history that they held.</summary>
+    private int FreeDead()
+    {
+        var count = 0;
+        foreach (var victim in _victims)
+        {
+            if (!_services.Segments.TryFree(victim.Use))
+            {
+                continue;
+            }
+
+            count++;
+            Freed++;
+            if (!victim.IsRelocation)
+            {
+                _horizon = Math.Max(_horizon, victim.Use + 1);
+                foreach (var disk in _services.Disks.All())
+                {
+                    disk.OnReclaimed(victim.Use);
+                }
+            }
+        }
+
+        _services.Log.RoomMayHaveChanged();
+        return count;
+    }
+
+    private int StreamOf(in SegmentFacts victim, in EntryHeader entry, ulong lba)
+    {
+        var heat = _services.Heat;
+        return _space.Redirect(VictimPolicy.StreamOf(
+            victim.IsRelocation, heat.IsWarm, heat.IsHot(DiskServices.HeatOf(entry.Disk), lba)));
+    }
+
+    private SegmentFacts[] Facts() =>
+    [
+        .. _services.Segments.Snapshot()
+            .Where(use => use.State == SegmentState.Sealed && !_unreadable.Contains(use.Use))
+            .Select(use => new SegmentFacts(
+                use.Segment, use.Use, use.References + use.Pins, use.LiveSectors, use.SealedAt, (long)use.SealedMicros)),
+    ];
+
+    private SpaceNow Now() => new(
+        _services.Segments.Free, 0, _services.Log.Tail().End.Use, _checkpointer.RollFrom.Use, _horizon,
+        (long)_services.Clock.NowMicros);
+
+    private PaceInput PaceInput(in SpaceNow now) => new(
+        (long)now.Free << LogPosition.OffsetBits, (long)SegmentTable.ReserveSegments << LogPosition.OffsetBits,
+        (long)_policy.HighWater << LogPosition.OffsetBits, _clients.BytesPerSecond, _cycleLeft, _cycleShare);
+
+    private async ValueTask PaceAsync(int bytes)
+    {
+        _clients.Note(_services.Log.Tail().End.Value);
+        _cycleLeft = Math.Max(0, _cycleLeft - bytes);
+        await Meanwhile();
+        var pace = CompactionPace.BytesPerSecond(PaceInput(Now()));
+        if (pace is 0 or double.PositiveInfinity)
+        {
+            _owedSeconds = 0;
+            return;
+        }
+
+        _owedSeconds += bytes / pace;
+        if (_owedSeconds >= ShortestWaitSeconds)
+        {
+            var wait = TimeSpan.FromSeconds(Math.Min(1, _owedSeconds));
+            _owedSeconds = 0;
+            await Task.Delay(wait, _services.Runtime.Time);
+        }
+    }
+
+    private ValueTask<(TreeRead Status, int Count)> LookAsync(
+        Id160 disk, ulong lba, ulong end, Memory<MappedExtent> into) =>
+        _services.Disks.ById(disk) is { } found
+            ? _services.Tree.FindAsync(found.Locked(state => state.Map.Tree), lba, end, into)
+            : ValueTask.FromResult((TreeRead.Ok, 0));
+
+    private bool IsViewInForce(Id160 disk, Id160 view) =>
+        _services.Disks.ById(disk)?.Locked(state => state.Head.View?.Hash == view) ?? false;
+}
