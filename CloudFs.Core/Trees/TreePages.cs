@@ -1,0 +1,42 @@
+using CloudFs.Core.Devices;
+using CloudFs.Core.Format;
+using CloudFs.Core.Index;
+
+namespace CloudFs.Core.Trees;
+
+/// <summary>Reads index pages, each of which is proved before a byte of it is used.</summary>
+internal sealed class TreePages(PageCache cache, IBlockDevice device)
+{
+    public PageCache Cache => cache;
+
+    /// <summary>Fills <paramref name="into"/> from the device; null, or why it is not the page that is meant.</summary>
+    public async ValueTask<string?> TryReadAsync(ulong page, ulong check, int level, Memory<byte> into)
+    {
+        if (!IndexPageNumber.TryOffset(page, device.Length, out var offset))
+        {
+            return "there is no such page";
+        }
+
+        await device.ReadAsync(offset, into).ConfigureAwait(false);
+        if (XXH64.DigestOf(into.Span) != check)
+        {
+            return "its bytes are not those that its parent means";
+        }
+
+        return IndexPage.IsSound(into.Span, level) ? null : "its contents make no sense";
+    }
+
+    /// <summary>Fills <paramref name="into"/>; true when the page came from the cache. Does not put it there.</summary>
+    /// <exception cref="TreeDamagedException">It is not the page that is meant.</exception>
+    public async ValueTask<bool> ReadAsync(ulong page, ulong check, int level, Memory<byte> into)
+    {
+        if (cache.TryCopy(page, check, into))
+        {
+            return new IndexPage(into.Span).Level == level
+                ? true : throw new TreeDamagedException(page, "it is of another level than its parent means");
+        }
+
+        return await TryReadAsync(page, check, level, into).ConfigureAwait(false) is { } fault
+            ? throw new TreeDamagedException(page, fault) : false;
+    }
+}
