@@ -13,6 +13,9 @@ public readonly record struct LogPosition(ulong Value) : IComparable<LogPosition
     /// <summary>Uses end below this: at a thousand segments a second, in 34 years.</summary>
     public const ulong MaxUse = (1UL << (64 - OffsetBits)) - 1;
 
+    /// <summary>Uses from here on are of segments that compaction filled; those below are the log's.</summary>
+    public const ulong FirstRelocationUse = 1UL << 39;
+
     /// <summary>A position from its parts.</summary>
     /// <param name="use">From 1; below 2^40.</param>
     /// <param name="offset">Bytes into the segment. A whole segment's length is allowed: it is the next use's start.</param>
@@ -31,6 +34,9 @@ public readonly record struct LogPosition(ulong Value) : IComparable<LogPosition
     public uint Offset => (uint)(Value & ((1u << OffsetBits) - 1));
 
     public bool IsNone => Value == 0;
+
+    /// <summary>True for the use of a segment that holds copies, and is no part of the log's order.</summary>
+    public static bool IsRelocation(ulong use) => use >= FirstRelocationUse;
 
     /// <summary>The position this many bytes further on.</summary>
     public LogPosition Plus(long bytes) => new(Value + (ulong)bytes);
