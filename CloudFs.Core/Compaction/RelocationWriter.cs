@@ -7,13 +7,16 @@ namespace CloudFs.Core.Compaction;
 
 /// <summary>
 /// Writes copies into segments of the log's own format, one segment at a time for each stream. A segment stays open
-/// over many cycles, so that no cycle leaves a half-empty one behind; but whenever a cycle ends, each has a footer, which
-/// the next cycle that goes on with it writes anew in the same place.
+/// over many cycles, so that no cycle leaves a half-empty one behind; but whenever a cycle ends, each has a footer, so that
+/// what a checkpoint refers to needs nothing that is in memory.
 /// <para>
-/// Crash order of a cycle: (1) commits, each behind what was flushed; (2) a flush; (3) footers; (4) the caller's flush, and its
-/// checkpoint. A cut before (4) is done leaves commits that nothing refers to. Within (3) it may leave a footer whose
-/// places do not hold, while the commits that a checkpoint refers to are as they were: footers are second
-/// copies, and the commits are scanned instead.
+/// A footer that a checkpoint may depend on is not overwritten: the next one's copies lie below it, and only the last block of
+/// the segment, which holds nothing but the record, is written anew. Whichever record a cut leaves there leads to copies that
+/// are whole. The copies below cost room, so a segment that is mostly full is not gone on with.
+/// </para>
+/// <para>
+/// Crash order of a cycle: (1) commits, each behind what was flushed; (2) a flush; (3) copies; (4) a flush; (5) records; (6) the
+/// caller's flush and its checkpoint. What a cut before that leaves behind, nothing refers to.
 /// </para>
 /// </summary>
 internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace space, Id160 deviceId, int physicalBlock)
@@ -21,9 +24,13 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
     /// <summary>A commit is closed before it grows beyond this, unless a single entry does.</summary>
     public const int CommitBytes = 1 << 20;
 
+    /// <summary>A segment that is full up to here at the end of a cycle is not gone on with.</summary>
+    private const int FullFrom = DeviceGeometry.SegmentBytes * 3 / 4;
+
     private readonly Dictionary<int, Stream> _streams = [];
     private readonly List<ulong> _full = [];
-    private byte[] _footer = [];
+    private readonly byte[] _record = new byte[physicalBlock];
+    private byte[] _copies = [];
     private bool _failed;
 
     /// <summary>Bytes written so far.</summary>
@@ -31,7 +38,7 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
 
     /// <summary>Bytes that still fit the segment that a stream fills; 0 when it has none.</summary>
     public int RoomLeft(int stream) => _streams.TryGetValue(stream, out var found) && found.Catalog is { } catalog
-        ? DeviceGeometry.SegmentBytes - (int)(found.Commit is { } open ? open.Position.Offset + (uint)open.Filled : found.End.Offset)
+        ? found.Top - (int)(found.Commit is { } open ? open.Position.Offset + (uint)open.Filled : found.End.Offset)
             - catalog.FooterBytes(found.PendingCopyBytes, found.PendingItems, physicalBlock)
         : 0;
 
@@ -44,7 +51,7 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
         Invariant.That(!_failed, "a cycle whose write failed is abandoned");
         if (!_streams.TryGetValue(stream, out var found))
         {
-            _streams.Add(stream, found = new Stream());
+            _streams.Add(stream, found = new Stream(physicalBlock));
         }
 
         if (found.Commit is { } open && (open.Length > 0 || !found.Fits(open, size, CommitBytes, physicalBlock)))
@@ -91,19 +98,13 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
             await WriteCommitAsync(stream, pace);
         }
 
-        if (_streams.Values.Any(stream => stream.NeedsFooter))
+        await WriteFootersAsync([.. _streams.Values.Where(stream => stream.NeedsFooter)], pace);
+        foreach (var stream in _streams.Values.Where(stream => stream.Catalog is not null))
         {
-            await FlushAsync();
-        }
-
-        foreach (var stream in _streams.Values.Where(stream => stream.NeedsFooter))
-        {
-            await WriteFooterAsync(stream, pace);
-        }
-
-        foreach (var stream in _streams.Values.Where(stream => seal && stream.Catalog is not null))
-        {
-            Retire(stream);
+            if (seal || stream.End.Offset > FullFrom)
+            {
+                Retire(stream);
+            }
         }
 
         TellFull();
@@ -130,8 +131,7 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
     {
         if (stream.NeedsFooter)
         {
-            await FlushAsync();
-            await WriteFooterAsync(stream, pace);
+            await WriteFootersAsync([stream], pace);
         }
 
         Retire(stream);
@@ -167,28 +167,47 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
         await pace(LastPiece(commit.Length));
     }
 
-    private async ValueTask WriteFooterAsync(Stream stream, Func<int, ValueTask> pace)
+    private async ValueTask WriteFootersAsync(IReadOnlyList<Stream> streams, Func<int, ValueTask> pace)
     {
-        var catalog = stream.Catalog!;
-        var length = catalog.FooterBytes(0, 0, physicalBlock);
-        if (_footer.Length < length)
+        if (streams.Count == 0)
         {
-            _footer = GC.AllocateUninitializedArray<byte>(length);
+            return;
         }
 
-        catalog.WriteFooter(_footer.AsSpan(0, length), deviceId, (int)stream.End.Offset, -1, stream.Sequence - 1);
-        await WriteAsync(stream, (uint)(DeviceGeometry.SegmentBytes - length), _footer.AsMemory(0, length), pace: null);
-        stream.NeedsFooter = false;
-
-        // Only now, so that nobody leaves half a footer by giving up.
-        for (; length > 0; length -= VictimReader.ChunkBytes)
+        await FlushAsync();
+        var records = new List<(Stream Stream, SegmentFooter Record)>();
+        foreach (var stream in streams)
         {
-            await pace(Math.Min(length, VictimReader.ChunkBytes));
+            var catalog = stream.Catalog!;
+            var length = catalog.FooterBytes(0, 0, physicalBlock);
+            if (_copies.Length < length)
+            {
+                _copies = GC.AllocateUninitializedArray<byte>(length);
+            }
+
+            var start = stream.Top - length;
+            var record = catalog.WriteCopies(
+                _copies.AsSpan(0, length), start, deviceId, (int)stream.End.Offset, -1, stream.Sequence - 1);
+            await WriteAsync(stream, (uint)start, _copies.AsMemory(0, length), pace);
+            await pace(LastPiece(length));
+            records.Add((stream, record));
         }
+
+        await FlushAsync();
+        foreach (var (stream, record) in records)
+        {
+            _record.AsSpan().Clear();
+            record.Write(_record.AsSpan()[^SegmentFooterLayout.Size..]);
+            await WriteAsync(stream, (uint)(DeviceGeometry.SegmentBytes - physicalBlock), _record, pace);
+            stream.Top = record.CopiesStart;
+            stream.NeedsFooter = false;
+        }
+
+        await pace(records.Count * physicalBlock);
     }
 
     /// <summary>Writes in pieces; the last piece is the caller's to pace, after it has noted what is done.</summary>
-    private async ValueTask WriteAsync(Stream stream, uint offset, ReadOnlyMemory<byte> bytes, Func<int, ValueTask>? pace)
+    private async ValueTask WriteAsync(Stream stream, uint offset, ReadOnlyMemory<byte> bytes, Func<int, ValueTask> pace)
     {
         var at = DeviceGeometry.SegmentOffset(stream.Segment) + offset;
         while (!bytes.IsEmpty)
@@ -200,7 +219,7 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
             BytesWritten += piece.Length;
             at += (ulong)piece.Length;
             bytes = bytes[piece.Length..];
-            if (!bytes.IsEmpty && pace is not null)
+            if (!bytes.IsEmpty)
             {
                 await pace(piece.Length);
             }
@@ -221,7 +240,7 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
     private static int LastPiece(int length) => ((length - 1) % VictimReader.ChunkBytes) + 1;
 
     /// <summary>One stream, and the segment that it fills.</summary>
-    private sealed class Stream
+    private sealed class Stream(int recordBytes)
     {
         // A buffer has two slots at least; only what is used of the first is ever touched.
         private readonly WriteBuffer _buffer = WriteBuffer.InMemory(2);
@@ -230,6 +249,9 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
         public SegmentCatalog? Catalog { get; private set; }
 
         public int Segment { get; private set; }
+
+        /// <summary>Where the newest footer's copies begin, or, without one, the block of its record: the next ends here.</summary>
+        public int Top { get; set; }
 
         /// <summary>The end of what was written.</summary>
         public LogPosition End { get; private set; }
@@ -255,12 +277,13 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
         {
             var length = commit.LengthWith(size, physicalBlock);
             return (commit.IsEmpty || length <= most) && commit.Position.Offset + (long)length + Catalog!.FooterBytes(
-                PendingCopyBytes + size.CopyBytes, PendingItems + size.Items, physicalBlock) <= DeviceGeometry.SegmentBytes;
+                PendingCopyBytes + size.CopyBytes, PendingItems + size.Items, physicalBlock) <= Top;
         }
 
         public void Begin(ulong use, int segment)
         {
             Invariant.That(LogPosition.IsRelocation(use), "copies have uses of their own");
+            Top = DeviceGeometry.SegmentBytes - recordBytes;
             Catalog = _spare?.ReuseFor(use) ?? new SegmentCatalog(use);
             _spare = null;
             Segment = segment;
