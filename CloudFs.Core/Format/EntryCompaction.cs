@@ -40,6 +40,35 @@ public static class EntryCompaction
         return compacted.Finish(target);
     }
 
+    /// <summary>
+    /// What <see cref="Drop"/> does to the header alone, for who puts the body together page by page. Works in place too.
+    /// </summary>
+    /// <param name="header">The header, read without error.</param>
+    /// <param name="fields">What was read from it.</param>
+    /// <param name="pages">Indexes of the pages to drop, ascending; those already dropped stay so.</param>
+    /// <param name="headerDestination">Room for the header.</param>
+    /// <returns>Bytes that the body has without them.</returns>
+    /// <exception cref="ArgumentException">The entry is no update.</exception>
+    public static int DropFromHeader(
+        ReadOnlySpan<byte> header, in EntryHeader fields, ReadOnlySpan<int> pages, Span<byte> headerDestination)
+    {
+        RequireUpdate(fields);
+        var target = headerDestination[..header.Length];
+        var compacted = new Rewrite(fields.ExtentCount);
+        header.CopyTo(target);
+        foreach (var page in EntryPages.Of(header, fields))
+        {
+            while (pages.Length > 0 && pages[0] < page.Index)
+            {
+                pages = pages[1..];
+            }
+
+            _ = compacted.Mark(page, page.IsPresent && (pages.IsEmpty || pages[0] != page.Index), target);
+        }
+
+        return compacted.Finish(target);
+    }
+
     /// <summary>Fills dropped pages from another copy of the same entry that still has them.</summary>
     /// <param name="header">The header, read without error.</param>
     /// <param name="fields">What was read from it.</param>
@@ -100,16 +129,22 @@ public static class EntryCompaction
         /// <summary>Takes the next page's bytes over, or drops it where there is no body to take them from.</summary>
         public void Put(in EntryPage page, ReadOnlySpan<byte> body, Span<byte> header, Span<byte> destination)
         {
-            var state = body.IsEmpty ? PageState.Dropped : PageState.Present;
-            header[EntryHeaderCodec.PageOffset(extents, page.Index) + EntryLayout.PageStateOffset] = (byte)state;
-            if (state == PageState.Dropped)
+            var offset = Mark(page, !body.IsEmpty, header);
+            if (!body.IsEmpty)
             {
-                _dropped = true;
-                return;
+                body.Slice(page.BodyOffset, page.Record.Length).CopyTo(destination[offset..]);
             }
+        }
 
-            body.Slice(page.BodyOffset, page.Record.Length).CopyTo(destination[_length..]);
-            _length += page.Record.Length;
+        /// <summary>Notes whether the next page's bytes are there, and gives where in the body they belong.</summary>
+        public int Mark(in EntryPage page, bool present, Span<byte> header)
+        {
+            var offset = _length;
+            var state = present ? PageState.Present : PageState.Dropped;
+            header[EntryHeaderCodec.PageOffset(extents, page.Index) + EntryLayout.PageStateOffset] = (byte)state;
+            _dropped |= !present;
+            _length += present ? page.Record.Length : 0;
+            return offset;
         }
 
         public readonly int Finish(Span<byte> header)

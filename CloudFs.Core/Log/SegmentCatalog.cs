@@ -99,6 +99,18 @@ public sealed class SegmentCatalog
     public void WriteFooter(
         Span<byte> destination, Id160 device, int commitsEnd, int nextSegment, ulong lastSequence)
     {
+        var start = DeviceGeometry.SegmentBytes - destination.Length;
+        var record = WriteCopies(destination, start, device, commitsEnd, nextSegment, lastSequence);
+        record.Write(destination[^SegmentFooterLayout.Size..]);
+    }
+
+    /// <summary>
+    /// Writes a footer's copies and places alone, and gives the record that leads to them: <paramref name="destination"/> is
+    /// <see cref="FooterBytes"/> long, and will lie at <paramref name="start"/> in the segment, wherever that is.
+    /// </summary>
+    public SegmentFooter WriteCopies(
+        Span<byte> destination, int start, Id160 device, int commitsEnd, int nextSegment, ulong lastSequence)
+    {
         destination.Clear();
         _copies.AsSpan(0, _length).CopyTo(destination);
         var places = destination.Slice(_length, _items.Count * SegmentFooter.PlaceBytes);
@@ -108,10 +120,8 @@ public sealed class SegmentCatalog
             BinaryPrimitives.WriteInt32LittleEndian(places[((i * SegmentFooter.PlaceBytes) + 4)..], _items[i].Length);
         }
 
-        var record = new SegmentFooter(
-            device, Use, commitsEnd, DeviceGeometry.SegmentBytes - destination.Length, _length, _items.Count, nextSegment,
-            lastSequence, XXH64.DigestOf(places));
-        record.Write(destination[^SegmentFooterLayout.Size..]);
+        return new SegmentFooter(
+            device, Use, commitsEnd, start, _length, _items.Count, nextSegment, lastSequence, XXH64.DigestOf(places));
     }
 
     /// <summary>

@@ -13,7 +13,7 @@ public readonly record struct LogPosition(ulong Value) : IComparable<LogPosition
     /// <summary>Uses end below this: at a thousand segments a second, in 34 years.</summary>
     public const ulong MaxUse = (1UL << (64 - OffsetBits)) - 1;
 
-    /// <summary>Uses from here on are of segments that hold relocated entries; below, of the log itself.</summary>
+    /// <summary>Uses from here on are of segments that compaction filled; those below are the log's.</summary>
     public const ulong FirstRelocationUse = 1UL << 39;
 
     /// <summary>A position from its parts.</summary>
@@ -35,7 +35,7 @@ public readonly record struct LogPosition(ulong Value) : IComparable<LogPosition
 
     public bool IsNone => Value == 0;
 
-    /// <summary>True for the use of a segment that holds relocated entries.</summary>
+    /// <summary>True for the use of a segment that holds copies, and is no part of the log's order.</summary>
     public static bool IsRelocation(ulong use) => use >= FirstRelocationUse;
 
     /// <summary>The position this many bytes further on.</summary>

@@ -88,14 +88,21 @@ internal sealed class SampleDisk
     public byte[] Trim(ulong lba, uint sectors) =>
         Seal(EntryKind.Update, [new ExtentRecord(lba, sectors, ExtentKind.Zero)], [], null);
 
+    /// <summary>The next update: extents of any kind, in this order.</summary>
+    public byte[] Write(params ExtentRecord[] extents) => Seal(
+        EntryKind.Update, extents,
+        LayoutSamples.Data((int)Head.Lsn + 1, extents.Sum(extent => extent.Kind == ExtentKind.Data ? (int)extent.Sectors : 0)), null);
+
     private byte[] Seal(EntryKind kind, ExtentRecord[] extents, byte[] body, EntryBodyParsed? parsed)
     {
+        var sizes = kind == EntryKind.Update
+            ? extents.SelectMany(extent => Enumerable.Range(0, extent.Pages)
+                .Select(page => PageCutter.SectorsOf(extent.Lba, extent.Sectors, page)))
+            : body.Chunk(EntryLayout.PageSize).Select(page => page.Length / EntryLayout.SectorSize);
         var pages = new List<PageRecord>();
-        for (var offset = 0; offset < body.Length;)
+        var offset = 0;
+        foreach (var sectors in sizes)
         {
-            var sectors = kind == EntryKind.Update
-                ? PageCutter.SectorsOf(extents[0].Lba, extents[0].Sectors, pages.Count)
-                : Math.Min(EntryLayout.PageSectors, (body.Length - offset) / EntryLayout.SectorSize);
             pages.Add(PageRecord.Of(body.AsSpan(offset, sectors * EntryLayout.SectorSize)));
             offset += sectors * EntryLayout.SectorSize;
         }

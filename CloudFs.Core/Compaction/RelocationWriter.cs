@@ -1,0 +1,325 @@
+using CloudFs.Core.Devices;
+using CloudFs.Core.Layout;
+using CloudFs.Core.Log;
+using CloudFs.Core.Primitives;
+
+namespace CloudFs.Core.Compaction;
+
+/// <summary>
+/// Writes copies into segments of the log's own format, one segment at a time for each stream. A segment stays open
+/// over many cycles, so that no cycle leaves a half-empty one behind; but whenever a cycle ends, each has a footer, so that
+/// what a checkpoint refers to needs nothing that is in memory.
+/// <para>
+/// A footer that a checkpoint may depend on is not overwritten: the next one's copies lie below it, and only the last block of
+/// the segment, which holds nothing but the record, is written anew. Whichever record a cut leaves there leads to copies that
+/// are whole. The copies below cost room, so a segment that is mostly full is not gone on with.
+/// </para>
+/// <para>
+/// Crash order of a cycle: (1) commits, each behind what was flushed; (2) a flush; (3) copies; (4) a flush; (5) records; (6) the
+/// caller's flush and its checkpoint. What a cut before that leaves behind, nothing refers to.
+/// </para>
+/// </summary>
+internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace space, Id160 deviceId, int physicalBlock)
+{
+    /// <summary>A commit is closed before it grows beyond this, unless a single entry does.</summary>
+    public const int CommitBytes = 1 << 20;
+
+    /// <summary>A segment that is full up to here at the end of a cycle is not gone on with.</summary>
+    private const int FullFrom = DeviceGeometry.SegmentBytes * 3 / 4;
+
+    private readonly Dictionary<int, Stream> _streams = [];
+    private readonly List<ulong> _full = [];
+    private readonly byte[] _record = new byte[physicalBlock];
+    private byte[] _copies = [];
+    private bool _failed;
+
+    /// <summary>Bytes written so far.</summary>
+    public long BytesWritten { get; private set; }
+
+    /// <summary>Bytes that still fit the segment that a stream fills; 0 when it has none.</summary>
+    public int RoomLeft(int stream) => _streams.TryGetValue(stream, out var found) && found.Catalog is { } catalog
+        ? found.Top - (int)(found.Commit is { } open ? open.Position.Offset + (uint)open.Filled : found.End.Offset)
+            - catalog.FooterBytes(found.PendingCopyBytes, found.PendingItems, physicalBlock)
+        : 0;
+
+    /// <summary>
+    /// Finds room for items that stand together, in the open commit of a stream; null when there is no segment for them.
+    /// The caller fills the commit's room and calls <see cref="Take"/>, or leaves it.
+    /// </summary>
+    public async ValueTask<OpenCommit?> ReserveAsync(int stream, AppendSize size, Func<int, ValueTask> pace)
+    {
+        Invariant.That(!_failed, "a cycle whose write failed is abandoned");
+        if (!_streams.TryGetValue(stream, out var found))
+        {
+            _streams.Add(stream, found = new Stream(physicalBlock));
+        }
+
+        if (found.Commit is { } open && (open.Length > 0 || !found.Fits(open, size, CommitBytes, physicalBlock)))
+        {
+            await WriteCommitAsync(found, pace);
+        }
+
+        if (found.Commit is null && found.Catalog is not null
+            && !found.Fits(found.NewCommit(), size, WriteBuffer.SlotBytes, physicalBlock))
+        {
+            await SealAsync(found, pace);
+        }
+
+        if (found.Catalog is null)
+        {
+            if (!space.TryBegin(stream, out var use, out var segment))
+            {
+                return null;
+            }
+
+            found.Begin(use, segment);
+        }
+
+        return found.Commit ??= found.NewCommit();
+    }
+
+    /// <summary>Takes in items that now stand in the room of the stream's commit.</summary>
+    public void Take(int stream, in AppendSize size)
+    {
+        var taking = _streams[stream];
+        taking.Commit!.Take(size);
+        taking.PendingCopyBytes += size.CopyBytes;
+        taking.PendingItems += size.Items;
+    }
+
+    /// <summary>Writes what is open, flushes it, and gives every segment that has something new its footer.</summary>
+    /// <param name="seal">True to go on with none of the segments.</param>
+    /// <param name="pace">Told bytes written.</param>
+    public async ValueTask FinishAsync(bool seal, Func<int, ValueTask> pace)
+    {
+        Invariant.That(!_failed, "a cycle whose write failed is abandoned");
+        foreach (var stream in _streams.Values.Where(stream => stream.Commit is { IsEmpty: false }))
+        {
+            await WriteCommitAsync(stream, pace);
+        }
+
+        await WriteFootersAsync([.. _streams.Values.Where(stream => stream.NeedsFooter)], pace);
+        foreach (var stream in _streams.Values.Where(stream => stream.Catalog is not null))
+        {
+            if (seal || stream.End.Offset > FullFrom)
+            {
+                Retire(stream);
+            }
+        }
+
+        TellFull();
+    }
+
+    /// <summary>Forgets what was not written; what was is left behind as dead bytes of its segment.</summary>
+    public void Abandon()
+    {
+        foreach (var stream in _streams.Values)
+        {
+            stream.Forget();
+            if (_failed && stream.Catalog is not null)
+            {
+                // What the device has of it can't be known: nothing more goes there.
+                Retire(stream);
+            }
+        }
+
+        _failed = false;
+        TellFull();
+    }
+
+    private async ValueTask SealAsync(Stream stream, Func<int, ValueTask> pace)
+    {
+        if (stream.NeedsFooter)
+        {
+            await WriteFootersAsync([stream], pace);
+        }
+
+        Retire(stream);
+    }
+
+    private void Retire(Stream stream)
+    {
+        _full.Add(stream.Catalog!.Use);
+        stream.Retire();
+    }
+
+    private void TellFull()
+    {
+        foreach (var use in _full)
+        {
+            space.Sealed(use);
+        }
+
+        _full.Clear();
+    }
+
+    private async ValueTask WriteCommitAsync(Stream stream, Func<int, ValueTask> pace)
+    {
+        var commit = stream.Commit!;
+        if (commit.Length == 0)
+        {
+            commit.Close(deviceId, stream.Flushed, -1, physicalBlock, CommitContent.Relocated);
+        }
+
+        // Interrupted by its pace it is written again, whole, by whoever comes next; by its last piece it is done.
+        await WriteAsync(stream, commit.Position.Offset, commit.Bytes, pace);
+        stream.Written();
+        await pace(LastPiece(commit.Length));
+    }
+
+    private async ValueTask WriteFootersAsync(IReadOnlyList<Stream> streams, Func<int, ValueTask> pace)
+    {
+        if (streams.Count == 0)
+        {
+            return;
+        }
+
+        await FlushAsync();
+        var records = new List<(Stream Stream, SegmentFooter Record)>();
+        foreach (var stream in streams)
+        {
+            var catalog = stream.Catalog!;
+            var length = catalog.FooterBytes(0, 0, physicalBlock);
+            if (_copies.Length < length)
+            {
+                _copies = GC.AllocateUninitializedArray<byte>(length);
+            }
+
+            var start = stream.Top - length;
+            var record = catalog.WriteCopies(
+                _copies.AsSpan(0, length), start, deviceId, (int)stream.End.Offset, -1, stream.Sequence - 1);
+            await WriteAsync(stream, (uint)start, _copies.AsMemory(0, length), pace);
+            await pace(LastPiece(length));
+            records.Add((stream, record));
+        }
+
+        await FlushAsync();
+        foreach (var (stream, record) in records)
+        {
+            _record.AsSpan().Clear();
+            record.Write(_record.AsSpan()[^SegmentFooterLayout.Size..]);
+            await WriteAsync(stream, (uint)(DeviceGeometry.SegmentBytes - physicalBlock), _record, pace);
+            stream.Top = record.CopiesStart;
+            stream.NeedsFooter = false;
+        }
+
+        await pace(records.Count * physicalBlock);
+    }
+
+    /// <summary>Writes in pieces; the last piece is the caller's to pace, after it has noted what is done.</summary>
+    private async ValueTask WriteAsync(Stream stream, uint offset, ReadOnlyMemory<byte> bytes, Func<int, ValueTask> pace)
+    {
+        var at = DeviceGeometry.SegmentOffset(stream.Segment) + offset;
+        while (!bytes.IsEmpty)
+        {
+            var piece = bytes[..Math.Min(bytes.Length, VictimReader.ChunkBytes)];
+            _failed = true;
+            await device.WriteAsync(at, piece);
+            _failed = false;
+            BytesWritten += piece.Length;
+            at += (ulong)piece.Length;
+            bytes = bytes[piece.Length..];
+            if (!bytes.IsEmpty)
+            {
+                await pace(piece.Length);
+            }
+        }
+    }
+
+    private async ValueTask FlushAsync()
+    {
+        _failed = true;
+        await device.FlushAsync();
+        _failed = false;
+        foreach (var stream in _streams.Values)
+        {
+            stream.Flushed = stream.End;
+        }
+    }
+
+    private static int LastPiece(int length) => ((length - 1) % VictimReader.ChunkBytes) + 1;
+
+    /// <summary>One stream, and the segment that it fills.</summary>
+    private sealed class Stream(int recordBytes)
+    {
+        // A buffer has two slots at least; only what is used of the first is ever touched.
+        private readonly WriteBuffer _buffer = WriteBuffer.InMemory(2);
+        private SegmentCatalog? _spare;
+
+        public SegmentCatalog? Catalog { get; private set; }
+
+        public int Segment { get; private set; }
+
+        /// <summary>Where the newest footer's copies begin, or, without one, the block of its record: the next ends here.</summary>
+        public int Top { get; set; }
+
+        /// <summary>The end of what was written.</summary>
+        public LogPosition End { get; private set; }
+
+        /// <summary>The end of what was flushed.</summary>
+        public LogPosition Flushed { get; set; }
+
+        /// <summary>The next commit's; they are counted within the segment.</summary>
+        public ulong Sequence { get; private set; }
+
+        public OpenCommit? Commit { get; set; }
+
+        public int PendingCopyBytes { get; set; }
+
+        public int PendingItems { get; set; }
+
+        /// <summary>True when the segment has commits that its footer, if any, does not know of.</summary>
+        public bool NeedsFooter { get; set; }
+
+        public OpenCommit NewCommit() => new(_buffer, 0, End, Sequence);
+
+        public bool Fits(OpenCommit commit, in AppendSize size, int most, int physicalBlock)
+        {
+            var length = commit.LengthWith(size, physicalBlock);
+            return (commit.IsEmpty || length <= most) && commit.Position.Offset + (long)length + Catalog!.FooterBytes(
+                PendingCopyBytes + size.CopyBytes, PendingItems + size.Items, physicalBlock) <= Top;
+        }
+
+        public void Begin(ulong use, int segment)
+        {
+            Invariant.That(LogPosition.IsRelocation(use), "copies have uses of their own");
+            Top = DeviceGeometry.SegmentBytes - recordBytes;
+            Catalog = _spare?.ReuseFor(use) ?? new SegmentCatalog(use);
+            _spare = null;
+            Segment = segment;
+            End = Flushed = new LogPosition(use, 0);
+            Sequence = 1;
+        }
+
+        /// <summary>The commit is on the device: its headers belong to the segment now.</summary>
+        public void Written()
+        {
+            var commit = Commit!.Bytes.Span[..Commit.Filled];
+            for (var offset = CommitFrameLayout.RecordBytes; offset < commit.Length;)
+            {
+                var measured = LogItem.TryMeasure(commit[offset..], out var header, out var total);
+                Invariant.That(measured, "a commit holds whole items");
+                Catalog!.Add(commit.Slice(offset, header), Commit.Position.Offset + (uint)offset);
+                offset += total;
+            }
+
+            End = Commit.Position.Plus(Commit.Length);
+            Sequence++;
+            NeedsFooter = true;
+            Forget();
+        }
+
+        public void Forget()
+        {
+            Commit = null;
+            PendingCopyBytes = PendingItems = 0;
+        }
+
+        public void Retire()
+        {
+            _spare = Catalog;
+            Catalog = null;
+            NeedsFooter = false;
+        }
+    }
+}
