@@ -36,7 +36,7 @@ public sealed class Relocator(
 
     // Of the victim under way.
     private SegmentCatalog? _catalog;
-    private Func<EntryHeader, int> _streamOf = _ => 0;
+    private Func<EntryHeader, ulong, int> _streamOf = (_, _) => 0;
     private Func<int, ValueTask> _pace = _ => ValueTask.CompletedTask;
     private CancellationToken _cancellation;
     private int _secret = -1;
@@ -61,7 +61,7 @@ public sealed class Relocator(
     /// <returns>The plan has the victim only when this is <see cref="RelocationOutcome.Done"/>.</returns>
     /// <exception cref="DeviceException">A write failed: the cycle can only be abandoned.</exception>
     public async ValueTask<RelocationOutcome> RelocateAsync(
-        ulong victim, Func<EntryHeader, int> streamOf, Func<int, ValueTask> pace, CancellationToken cancellation)
+        ulong victim, Func<EntryHeader, ulong, int> streamOf, Func<int, ValueTask> pace, CancellationToken cancellation)
     {
         _streamOf = streamOf;
         _pace = pace;
@@ -239,7 +239,8 @@ public sealed class Relocator(
 
         var size = AppendSize.OfEntry(fields.HeaderLength, _pages.Bytes, fields.ExtentCount);
         var secret = fields.HasJsonBody && _secret >= 0 ? AppendSize.OfRecord : default;
-        var stream = _streamOf(fields);
+        var live = _live.Of(item);
+        var stream = _streamOf(fields, live.IsEmpty ? 0 : live[0].Lba);
         if (await _writer.ReserveAsync(stream, secret + size, PaceAsync) is not { } commit)
         {
             return RelocationOutcome.NoRoom;
