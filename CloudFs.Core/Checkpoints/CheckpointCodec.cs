@@ -115,6 +115,15 @@ internal static class CheckpointCodec
             pages.Add((segment, blob.Take(length).ToArray()));
         }
 
+        // A segment whose last pages this checkpoint replaced holds nothing any more.
+        foreach (var kept in segments.Snapshot().Where(kept => kept.State == SegmentState.Index))
+        {
+            if (!pages.Exists(page => page.Segment == kept.Segment))
+            {
+                segments.ReleasePages(kept.Segment, SegmentState.Index);
+            }
+        }
+
         return pages;
     }
 

@@ -330,6 +330,10 @@ public sealed class Disk : IDurableSink
         }
     }
 
+    /// <summary>The extents that map [lba, end) now, clipped to it, until <paramref name="into"/> is full: then there may be more.</summary>
+    internal ValueTask<(TreeRead Status, int Count)> LookUpAsync(ulong lba, ulong end, Memory<MappedExtent> into) =>
+        _reader.LookUpAsync(lba, end, into);
+
     /// <summary>Looks at the state under the disk's lock.</summary>
     internal T Locked<T>(Func<DiskState, T> read)
     {

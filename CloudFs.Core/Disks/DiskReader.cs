@@ -97,6 +97,25 @@ internal sealed class DiskReader(DiskServices services, DiskState state, Lock ga
         return (LogRead.Ok, next);
     }
 
+    /// <summary>Looks a range up; see <see cref="Disk.LookUpAsync"/>.</summary>
+    public async ValueTask<(TreeRead Status, int Count)> LookUpAsync(ulong lba, ulong end, Memory<MappedExtent> into)
+    {
+        var count = 0;
+        while (lba < end && count < into.Length)
+        {
+            var (status, found, to) = await _map.FindAsync(lba, end, into[count..]);
+            if (status != TreeRead.Ok)
+            {
+                return (status, 0);
+            }
+
+            count += found;
+            lba = to;
+        }
+
+        return (TreeRead.Ok, count);
+    }
+
     /// <summary>Every extent of a view; null when the map went on meanwhile, so that a new view is needed.</summary>
     public async ValueTask<MappedExtent[]?> ResolveAsync(MapView view) => await _map.ResolveAsync(view);
 

@@ -95,6 +95,7 @@ internal sealed class Checkpointer(
         if (slots < DeviceGeometry.CheckpointSlots)
         {
             // The older checkpoint stands in the other slot: what it refers to must not be used again.
+            space.Keep();
             return Fail("no room for the second copy of a checkpoint");
         }
 

@@ -282,7 +282,7 @@ internal sealed class Compactor
     private ValueTask<(TreeRead Status, int Count)> LookAsync(
         Id160 disk, ulong lba, ulong end, Memory<MappedExtent> into) =>
         _services.Disks.ById(disk) is { } found
-            ? _services.Tree.FindAsync(found.Locked(state => state.Map.Tree), lba, end, into)
+            ? found.LookUpAsync(lba, end, into)
             : ValueTask.FromResult((TreeRead.Ok, 0));
 
     private bool IsViewInForce(Id160 disk, Id160 view) =>

@@ -101,6 +101,11 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
     public void Settle() => End(area => area.Settle());
 
     /// <summary>
+    /// The checkpoint is durable in one slot only: what was allocated is in use, what was released may still be, by the other.
+    /// </summary>
+    public void Keep() => End(area => area.Keep());
+
+    /// <summary>
     /// A merge or a checkpoint failed: what was allocated since the last settling is free again, what was released is in use.
     /// </summary>
     public void Abandon() => End(area => area.Abandon());
@@ -176,7 +181,7 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
                 how(area);
             }
 
-            foreach (var empty in _areas.Where(area => area.Segment != IndexPageNumber.FixedArea && area.InUse == 0).ToList())
+            foreach (var empty in _areas.Where(area => area.Segment != IndexPageNumber.FixedArea && area.IsEmpty).ToList())
             {
                 _areas.Remove(empty);
                 segments.ReleaseIndex(empty.Segment);
@@ -260,6 +265,9 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
 
         public int Free { get; private set; }
 
+        /// <summary>True when no slot is in use, or released and not settled.</summary>
+        public bool IsEmpty => Free == Slots;
+
         public bool IsReserved { get; set; }
 
         public static int SlotsOf(int segment) =>
@@ -296,6 +304,8 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
         }
 
         public void Settle() => TakeAway(_released);
+
+        public void Keep() => Array.Clear(_fresh);
 
         public void Abandon() => TakeAway(_fresh);
 

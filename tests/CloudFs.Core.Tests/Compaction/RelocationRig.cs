@@ -25,7 +25,7 @@ internal sealed class SpaceOf(SegmentTable segments) : IRelocationSpace
     public bool TryBegin(int stream, out ulong use, out int segment)
     {
         use = 0;
-        segment = Begun.Count < Allowed ? segments.FindFree() : -1;
+        segment = Begun.Count < Allowed ? segments.FindFree(out _) : -1;
         if (segment < 0)
         {
             return false;
@@ -41,7 +41,7 @@ internal sealed class SpaceOf(SegmentTable segments) : IRelocationSpace
     {
         Assert.DoesNotContain(use, SealedUses);
         SealedUses.Add(use);
-        segments.Seal(use);
+        segments.Seal(use, 0, use);
     }
 }
 
@@ -107,7 +107,7 @@ internal sealed class RelocationRig
 
         segment.Seal(-1);
         Built.Add(use, segment);
-        var at = Table.FindFree();
+        var at = Table.FindFree(out _);
         Table.Occupy(at, SegmentState.Sealed, use);
         await Device.WriteAsync(DeviceGeometry.SegmentOffset(at), segment.Bytes);
         await Device.FlushAsync();
@@ -134,7 +134,7 @@ internal sealed class RelocationRig
     }
 
     public ValueTask<RelocationOutcome> RelocateAsync(ulong use) =>
-        Relocator.RelocateAsync(use, fields => fields.HasJsonBody ? 1 : 0, CheckPace, CancellationToken.None);
+        Relocator.RelocateAsync(use, (fields, _) => fields.HasJsonBody ? 1 : 0, CheckPace, CancellationToken.None);
 
     /// <summary>Finishes, flushes, maps the moves, takes the victims away, and checks every copy.</summary>
     public async Task<RelocationPlan> FinishAsync(bool seal = false)

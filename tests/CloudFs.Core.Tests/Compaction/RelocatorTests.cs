@@ -219,7 +219,7 @@ public sealed class RelocatorTests
         var narrow = rig.NewRelocator(limit: 3);
         Assert.Equal(
             RelocationOutcome.TooMuch,
-            await narrow.RelocateAsync(rig.Space.Begun[0], _ => 0, RelocationRig.CheckPace, CancellationToken.None));
+            await narrow.RelocateAsync(rig.Space.Begun[0], (_, _) => 0, RelocationRig.CheckPace, CancellationToken.None));
     }
 
     [Fact]
@@ -252,7 +252,7 @@ public sealed class RelocatorTests
             ValueTask Pace(int bytes) => --left == 0 ? throw new OperationCanceledException() : RelocationRig.CheckPace(bytes);
             try
             {
-                Assert.Equal(RelocationOutcome.Done, await rig.Relocator.RelocateAsync(2, _ => 0, Pace, CancellationToken.None));
+                Assert.Equal(RelocationOutcome.Done, await rig.Relocator.RelocateAsync(2, (_, _) => 0, Pace, CancellationToken.None));
                 Assert.Equal([1UL, 2], rig.Relocator.Plan.Victims);
             }
             catch (OperationCanceledException)

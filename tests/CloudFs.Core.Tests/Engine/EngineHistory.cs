@@ -303,10 +303,34 @@ internal sealed class EngineHistory(Simulation simulation, Random random) : IDis
             Assert.True(rebuilt.TryGetDisk(model.Id.ToString(), out var disk));
             Assert.Equal(head, disk.Newest);
             await model.AssertContentsAsync(disk, random);
-            Assert.Equal(Map(Disk(model)), Map(disk));
+            Assert.Equal(await MapAsync(Disk(model)), await MapAsync(disk));
         }
     }
 
-    private static List<MappedExtent> Map(Disk disk) =>
-        disk.Locked(state => state.Map.Snapshot().Leaves.SelectMany(leaf => leaf).ToList());
+    /// <summary>What each run of sectors is set by: the places may differ, since copies may stand for what they were made of.</summary>
+    private static async Task<List<(ulong Lba, ulong Sectors, MappedContent Content, ulong Lsn)>> MapAsync(Disk disk)
+    {
+        var runs = new List<(ulong Lba, ulong Sectors, MappedContent Content, ulong Lsn)>();
+        var some = new MappedExtent[64];
+        for (ulong lba = 0, end = disk.SizeBytes / 512; lba < end;)
+        {
+            var (status, count) = await disk.LookUpAsync(lba, end, some);
+            Assert.Equal(TreeRead.Ok, status);
+            foreach (var extent in some.AsSpan(0, count))
+            {
+                if (runs.Count > 0 && runs[^1].Lba + runs[^1].Sectors == extent.Lba && runs[^1].Content == extent.Content
+                    && runs[^1].Lsn == extent.Lsn)
+                {
+                    runs[^1] = runs[^1] with { Sectors = runs[^1].Sectors + extent.Sectors };
+                    continue;
+                }
+
+                runs.Add((extent.Lba, extent.Sectors, extent.Content, extent.Lsn));
+            }
+
+            lba = count == some.Length ? some[count - 1].End : end;
+        }
+
+        return runs;
+    }
 }

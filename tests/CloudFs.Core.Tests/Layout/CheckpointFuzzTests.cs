@@ -1,8 +1,6 @@
 using CloudFs.Core.Checkpoints;
-using CloudFs.Core.Index;
 using CloudFs.Core.Layout;
 using CloudFs.Core.Log;
-using CloudFs.Core.Primitives;
 using CloudFs.Core.Tests.Engine;
 using Xunit;
 
@@ -58,17 +56,18 @@ public sealed class CheckpointFuzzTests
     [Fact]
     public async Task Contents_that_do_not_fit_the_slot_spill_into_segments_and_are_read_back()
     {
-        var device = await SampleCheckpoint.DeviceAsync(spilling: true);
+        var device = await SampleCheckpoint.DeviceAsync(70_000);
         var damage = new List<string>();
 
         var loaded = await SampleCheckpoint.LoadAsync(device, damage);
 
         Assert.Empty(damage);
         var disk = loaded!.Disks[new SampleDisk().Head.Disk];
-        Assert.Equal(70_000 + 1, disk.Map.Count);
+        Assert.Equal(70_000, disk.Lsns.Runs.Count);
         Assert.Equal(70_001UL, disk.Head.Lsn);
-        var spill = Assert.Single(Enumerable.Range(0, SampleCheckpoint.SegmentCount), IsSpill);
-        Assert.DoesNotContain(loaded.Segments.Snapshot(), use => use.Segment == spill);
+        var spills = Enumerable.Range(0, SampleCheckpoint.SegmentCount).Where(IsSpill).ToList();
+        Assert.Equal(2, spills.Count);
+        Assert.DoesNotContain(loaded.Segments.Snapshot(), use => spills.Contains(use.Segment));
 
         bool IsSpill(int segment) => loaded.Segments.StateOf(segment) == SegmentState.Checkpoint;
     }
@@ -79,7 +78,7 @@ public sealed class CheckpointFuzzTests
     [InlineData(31)]
     public async Task A_page_that_rotted_makes_the_checkpoint_damaged_not_shorter(int index)
     {
-        var device = await SampleCheckpoint.DeviceAsync(spilling: true);
+        var device = await SampleCheckpoint.DeviceAsync(70_000);
         var offset = CheckpointRoot.PageOffset(0, [SampleCheckpoint.SegmentCount - 1], index);
         device.FlipBit(offset + 1000, 3);
         var damage = new List<string>();
@@ -91,7 +90,7 @@ public sealed class CheckpointFuzzTests
     [Fact]
     public async Task A_page_of_another_place_is_not_taken()
     {
-        var device = await SampleCheckpoint.DeviceAsync(spilling: true);
+        var device = await SampleCheckpoint.DeviceAsync(70_000);
         var page = await SampleCheckpoint.ReadAsync(device, CheckpointRoot.PageOffset(0, [], 7), CheckpointPageLayout.Size);
         await device.WriteAsync(CheckpointRoot.PageOffset(0, [], 8), page);
         var damage = new List<string>();
@@ -101,38 +100,36 @@ public sealed class CheckpointFuzzTests
     }
 
     [Fact]
-    public async Task Of_two_checkpoints_the_newer_one_holds_and_the_older_where_that_is_damaged()
+    public async Task Both_slots_say_the_same_so_that_one_may_be_damaged()
     {
         var device = await SampleCheckpoint.DeviceAsync();
         var damage = new List<string>();
         var store = new CheckpointStore(device, LayoutSamples.Device);
         var loaded = await store.LoadAsync(SampleCheckpoint.SegmentCount, damage.Add);
         var later = SampleCheckpoint.RollFrom.Plus(4096);
-        await store.WriteAsync(loaded!.Segments, SampleCheckpoint.Cut(loaded.Segments, later, 80), later, 0, []);
+        await store.WriteAsync(loaded!.Segments, SampleCheckpoint.Contents(loaded.Segments, later, 80), later, 0);
 
-        Assert.Equal(later, (await SampleCheckpoint.LoadAsync(device, damage))!.RollFrom);
+        Assert.Equal(later, (await SampleCheckpoint.LoadAsync(device, damage))!.Cut.RollFrom);
         Assert.Empty(damage);
         device.FlipBit(DeviceGeometry.CheckpointSlotOffset(1) + 50, 0);
-        Assert.Equal(SampleCheckpoint.RollFrom, (await SampleCheckpoint.LoadAsync(device, damage))!.RollFrom);
+        Assert.Equal(later, (await SampleCheckpoint.LoadAsync(device, damage))!.Cut.RollFrom);
         Assert.Single(damage);
     }
 
     [Fact]
-    public async Task A_disk_that_stands_there_twice_and_an_extent_beyond_any_disk_are_damage()
+    public async Task A_disk_that_stands_there_twice_and_lost_sectors_beyond_any_disk_are_damage()
     {
         var device = await SampleCheckpoint.DeviceAsync();
         var segments = new SegmentTable(SampleCheckpoint.SegmentCount);
         var disk = (await SampleCheckpoint.LoadAsync(device, []))!.Disks.Values.First();
         var snapshot = DiskSnapshot.Of(disk);
-        var beyond = new ExtentMap(null);
-        beyond.Apply(new MappedExtent(ulong.MaxValue - 100, 50, MappedContent.Zero, 0, 1, new LogPosition(1, 0)));
-        foreach (var disks in (DiskSnapshot[][])[[snapshot, snapshot], [snapshot with { Extents = beyond.Snapshot() }]])
+        foreach (var disks in (DiskSnapshot[][])[[snapshot, snapshot], [snapshot with { Lost = [(ulong.MaxValue - 100, ulong.MaxValue)] }]])
         {
             var store = new CheckpointStore(device, LayoutSamples.Device);
-            await store.WriteAsync(segments, SampleCheckpoint.Cut(segments, default, 1), default, 0, disks);
+            await store.WriteAsync(segments, SampleCheckpoint.Contents(segments, default, 1, disks), default, 0);
             var damage = new List<string>();
             Assert.Null(await SampleCheckpoint.LoadAsync(device, damage));
-            Assert.Single(damage);
+            Assert.Equal(2, damage.Count);
         }
     }
 

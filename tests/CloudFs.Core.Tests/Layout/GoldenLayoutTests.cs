@@ -1,3 +1,4 @@
+using CloudFs.Core.Disks;
 using CloudFs.Core.Format;
 using CloudFs.Core.Index;
 using CloudFs.Core.Layout;
@@ -85,22 +86,25 @@ public sealed class GoldenLayoutTests
         var loaded = await SampleCheckpoint.LoadAsync(device, damage);
 
         Assert.Empty(damage);
-        Assert.Equal((SampleCheckpoint.RollFrom, 77UL, 2), (loaded!.RollFrom, loaded.NextCommit, loaded.NextSegment));
+        Assert.Equal((SampleCheckpoint.RollFrom, 77UL, 2), (loaded!.Cut.RollFrom, loaded.Cut.NextCommit, loaded.Cut.NextSegment));
         Assert.Equal(
-            [new SegmentUse(0, SegmentState.Sealed, 1), new(1, SegmentState.Open, 3), new(5, SegmentState.Sealed, 2)],
+            [
+                new SegmentUse(0, SegmentState.Sealed, 1, 1, 8, 1, 1, 9), new(1, SegmentState.Open, 3, 3, 8, 0, 3, 9),
+                new(5, SegmentState.Sealed, 2, 2, 8, 0, 2, 9),
+            ],
             loaded.Segments.Snapshot());
+        Assert.Equal(LogPosition.FirstRelocationUse + 4 + SampleCheckpoint.SegmentCount, loaded.Segments.NextRelocationUse);
+        Assert.Equal(0b10, Assert.Single(loaded.IndexPages).Used[0]);
         Assert.Equal(2, loaded.Disks.Count);
         var disk = loaded.Disks[new SampleDisk().Head.Disk];
         Assert.Equal((4UL, LayoutSamples.Secret), (disk.Head.Lsn, disk.Secret));
         Assert.Equal("golden", disk.Head.Attributes!.Name);
         Assert.Null(disk.Suspect);
-        Assert.Equal((6UL, 8UL, 4), (disk.Map.DataSectors, disk.Map.LostSectors, disk.Map.Count));
+        Assert.Equal(new TreeRoot(1, 0x1122334455667788, 1, 4, 6, 8, 1), disk.Map.Tree);
+        Assert.Equal((1000UL, 1008UL), Assert.Single(disk.Damage.LostRanges));
         Assert.Equal("a reason", loaded.Disks.Values.Single(other => other != disk).Suspect);
-        Assert.Equal(new LogPosition(1, 1024), Assert.Single(disk.Pins));
+        Assert.Equal(new PinnedEntry(1, new LogPosition(1, 1024)), Assert.Single(disk.Pins));
         Assert.Equal([1UL, 2, 3], disk.Lsns.Runs.Select(run => run.Use));
-        var found = new MappedExtent[1];
-        Assert.Equal(1, disk.Map.Find(16, 17, found));
-        Assert.Equal(new MappedExtent(16, 1, MappedContent.Data, 0, 3, new LogPosition(2, 4096 + 64)), found[0]);
     }
 
     private static ulong LsnOf(ScannedItem item) => EntryHeaderCodec.ReadFields(item.Header.Span, default).Lsn;

@@ -2,10 +2,12 @@ using CloudFs.Core.Chain;
 using CloudFs.Core.Checkpoints;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Format;
+using CloudFs.Core.Index;
 using CloudFs.Core.Layout;
 using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
 using CloudFs.Core.Tests.Engine;
+using CloudFs.Core.Trees;
 
 namespace CloudFs.Core.Tests.Layout;
 
@@ -16,8 +18,8 @@ internal static class SampleCheckpoint
 
     public static LogPosition RollFrom { get; } = new(3, 8192);
 
-    /// <summary>A device with one checkpoint in slot 0, or, with <paramref name="spilling"/>, one that does not fit it.</summary>
-    public static async Task<MemoryDevice> DeviceAsync(bool spilling = false)
+    /// <summary>A device with one checkpoint in slot 0, or, with many runs, one that does not fit it.</summary>
+    public static async Task<MemoryDevice> DeviceAsync(int runs = 3)
     {
         var device = new MemoryDevice(DeviceGeometry.SegmentsOffset + ((ulong)SegmentCount * DeviceGeometry.SegmentBytes));
         var segments = new SegmentTable(SegmentCount);
@@ -25,14 +27,22 @@ internal static class SampleCheckpoint
         segments.Occupy(5, SegmentState.Sealed, 2);
         segments.Occupy(1, SegmentState.Open, 3);
         segments.SetNext(2);
-        DiskSnapshot[] disks = [Disk(segments, LayoutSamples.Secret, spilling ? 70_000 : 3), Disk(segments, LayoutSamples.Id(0x66), 0)];
+        DiskSnapshot[] disks = [Disk(segments, LayoutSamples.Secret, runs), Disk(segments, LayoutSamples.Id(0x66), 0)];
         await new CheckpointStore(device, LayoutSamples.Device).WriteAsync(
-            segments, Cut(segments, RollFrom, 77), RollFrom, LayoutSamples.Label.CreatedMicros + 5, disks);
+            segments, Contents(segments, RollFrom, 77, disks), RollFrom, LayoutSamples.Label.CreatedMicros + 5);
         return device;
     }
 
-    public static LogCut Cut(SegmentTable segments, LogPosition rollFrom, ulong nextCommit) =>
-        new(rollFrom, nextCommit, segments.Next, segments.Snapshot());
+    public static CheckpointContents Contents(
+        SegmentTable segments, LogPosition rollFrom, ulong nextCommit, params DiskSnapshot[] disks)
+    {
+        var used = new byte[IndexPageNumber.FixedPages / 8];
+        used[0] = 0b10;
+        return new CheckpointContents(
+            new LogCut(rollFrom, nextCommit, segments.Next), LogPosition.FirstRelocationUse + 4,
+            [.. segments.Snapshot().Select(use => use with { References = (int)use.Use, LiveSectors = 8, SealedMicros = 9 })],
+            [(IndexPageNumber.FixedArea, used)], disks);
+    }
 
     public static ValueTask<LoadedCheckpoint?> LoadAsync(MemoryDevice device, List<string> damage, int segmentCount = SegmentCount) =>
         new CheckpointStore(device, LayoutSamples.Device).LoadAsync(segmentCount, damage.Add);
@@ -44,24 +54,24 @@ internal static class SampleCheckpoint
         return bytes;
     }
 
-    private static DiskSnapshot Disk(SegmentTable segments, Id160 secret, int extents)
+    private static DiskSnapshot Disk(SegmentTable segments, Id160 secret, int runs)
     {
         var sample = new SampleDisk(secret);
         var state = new DiskState(segments) { Secret = secret };
         EntryHeaderCodec.TryRead(sample.First.AsSpan(0, 512), out var first, out _);
         EntryBodyParsed.TryParse(EntryKind.View, sample.First.AsSpan(512), out var body, out _);
         state.Advance(default(ChainHead).Next(first, body), body, default, new LogPosition(1, 1024), sample.First.Length);
-        for (var i = 0; i < extents; i++)
+        for (var i = 0; i < runs; i++)
         {
             var entry = sample.Update((ulong)i * 16, 2);
             EntryHeaderCodec.TryRead(entry.AsSpan(0, 512), out var fields, out _);
-            var position = new LogPosition(1 + ((ulong)i % 3), 4096 + ((uint)i * 64));
+            var position = new LogPosition(1 + (ulong)i, 4096 + ((uint)i * 64));
             state.Advance(state.Head.Next(fields, null), null, fields.Previous, position, entry.Length);
             state.ApplyHeader(entry.AsSpan(0, 512), fields, position);
         }
 
         state.ApplyLost(1000, 8, 2);
-        state.Suspect = extents == 0 ? "a reason" : null;
-        return DiskSnapshot.Of(state);
+        state.Suspect = runs == 0 ? "a reason" : null;
+        return DiskSnapshot.Of(state) with { Tree = runs == 0 ? default : new TreeRoot(1, 0x1122334455667788, 1, 4, 6, 8, 1) };
     }
 }
