@@ -134,7 +134,7 @@ public sealed class DiskMap(ILiveness? memory)
         }
 
         Span<MappedExtent> found = stackalloc MappedExtent[Step];
-        while (true)
+        while (lba < end)
         {
             var pieces = _layers[layer].Find(lba, end, found);
             for (var i = 0; i < pieces; i++)
@@ -153,6 +153,8 @@ public sealed class DiskMap(ILiveness? memory)
                 return lba == end || Look(layer - 1, lba, end, into, ref count);
             }
         }
+
+        return true;
     }
 
     private static bool Add(in MappedExtent piece, Span<MappedExtent> into, ref int count)

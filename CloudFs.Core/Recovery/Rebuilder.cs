@@ -62,10 +62,10 @@ internal sealed class Rebuilder(
         var catalog = footer is { } found ? await _walker.ReadCatalogAsync(segment, found) : null;
         if (catalog is null or { IsIncomplete: true })
         {
-            catalog = await _walker.RebuildCatalogAsync(use);
+            catalog = await ScanAsync(use, segment, footer?.CommitsEnd ?? -1);
         }
 
-        for (var i = 0; i < catalog!.Count; i++)
+        for (var i = 0; i < catalog.Count; i++)
         {
             await TakeAsync(catalog.Memory(i), catalog.Position(i), segment);
         }
@@ -84,6 +84,24 @@ internal sealed class Rebuilder(
 
             _sinceMerge = 0;
         }
+    }
+
+    /// <summary>
+    /// The headers of a segment without a footer by its commits: of one that was relocated into and never completed whatever is
+    /// there; of one of the log, which had a footer, all, or it is incomplete.
+    /// </summary>
+    private async Task<SegmentCatalog> ScanAsync(ulong use, int segment, int commitsEnd)
+    {
+        var bytes = await _walker.ReadSegmentAsync(segment);
+        var scan = SegmentScan.Scan(bytes, deviceId, use, LogPosition.None, LogPosition.None, commitsEnd);
+        var isWhole = scan.Holes.Count == 0 && scan.Items.All(item => item.Kind == ScannedKind.Whole);
+        var catalog = new SegmentCatalog(use) { IsIncomplete = !isWhole || (commitsEnd < 0 && !LogPosition.IsRelocation(use)) };
+        foreach (var item in scan.Items.Where(item => item.Kind == ScannedKind.Whole))
+        {
+            catalog.Add(item.Header.Span, item.Place);
+        }
+
+        return catalog;
     }
 
     private async Task TakeAsync(ReadOnlyMemory<byte> header, LogPosition position, int segment)
