@@ -1,3 +1,4 @@
+using CloudFs.Core.Devices;
 using CloudFs.Core.Layout;
 using CloudFs.Core.Primitives;
 using CloudFs.Core.Tests.Engine;
@@ -136,13 +137,32 @@ public sealed class IndexSpaceTests
         Make(3, out _).Restore([(1, new byte[512]), (segment, new byte[bytes])]));
 
     [Fact]
-    public async Task Room_below_the_device_is_reserved_before_the_first_write()
+    public async Task Room_below_the_device_is_reserved_once_before_the_first_write()
     {
-        var device = new MemoryDevice(DeviceGeometry.SegmentOffset(2));
+        var device = new SparseDevice { HasRoom = true };
+        var space = new IndexSpace(device, new FakeSegments(2));
+        Take(space, 513);
+        await space.WriteAsync(1, new byte[4096]);
+        await space.WriteAsync(3, new byte[8192]);
+        await space.WriteAsync(4097, new byte[4096]);
+
+        Assert.Equal(
+            ["reserve 6291456 2097152", "write 6295552 4096", "write 6303744 8192", "reserve 8388608 16777216", "write 8392704 4096"],
+            device.Done);
+        Assert.Equal(16_384, space.BytesWritten);
+    }
+
+    [Fact]
+    public async Task Without_room_below_the_device_nothing_is_written()
+    {
+        var device = new SparseDevice();
         var space = new IndexSpace(device, new FakeSegments(2));
         space.Allocate();
-        await space.WriteAsync(1, new byte[4096]);
-        Assert.Equal(4096, space.BytesWritten);
+
+        await Assert.ThrowsAsync<IndexSpaceException>(async () => await space.WriteAsync(1, new byte[4096]));
+
+        Assert.Equal(["reserve 6291456 2097152"], device.Done);
+        Assert.Equal(0, space.BytesWritten);
     }
 
     private static IndexSpace Make(int count, out FakeSegments segments)
@@ -155,4 +175,36 @@ public sealed class IndexSpaceTests
 
     private static List<string> Flat(IndexSpace space) =>
         [.. space.Snapshot().Select(area => $"{area.Segment} {Convert.ToHexString(area.Used)}")];
+
+    /// <summary>A file with holes in a file system that has room or has none.</summary>
+    private sealed class SparseDevice : IBlockDevice
+    {
+        public bool HasRoom { get; init; }
+
+        public List<string> Done { get; } = [];
+
+        public ulong Length => DeviceGeometry.SegmentOffset(2);
+
+        public int PhysicalBlock => 4096;
+
+        public ValueTask ReadAsync(ulong offset, Memory<byte> destination) => throw new DeviceException("not asked for");
+
+        public ValueTask WriteAsync(ulong offset, ReadOnlyMemory<byte> source)
+        {
+            Done.Add($"write {offset} {source.Length}");
+            return ValueTask.CompletedTask;
+        }
+
+        public ValueTask FlushAsync() => ValueTask.CompletedTask;
+
+        public ValueTask<bool> TryReserveAsync(ulong offset, ulong length)
+        {
+            Done.Add($"reserve {offset} {length}");
+            return ValueTask.FromResult(HasRoom);
+        }
+
+        public void Dispose()
+        {
+        }
+    }
 }

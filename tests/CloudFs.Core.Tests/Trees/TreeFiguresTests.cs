@@ -21,7 +21,7 @@ public sealed class TreeFiguresTests(ITestOutputHelper output)
         var entry = 0UL;
         while (rig.Root.Extents < 1_000_000)
         {
-            await MergeAsync(rig, random, ref entry);
+            await MergeAsync(rig, random, PerMerge * 8, ref entry);
         }
 
         var all = await rig.AssertSoundAsync();
@@ -29,7 +29,7 @@ public sealed class TreeFiguresTests(ITestOutputHelper output)
         var (written, watch, merges) = (rig.Space.BytesWritten, Stopwatch.StartNew(), 5);
         for (var i = 0; i < merges; i++)
         {
-            await MergeAsync(rig, random, ref entry);
+            await MergeAsync(rig, random, PerMerge, ref entry);
         }
 
         var merged = watch.Elapsed;
@@ -51,10 +51,10 @@ public sealed class TreeFiguresTests(ITestOutputHelper output)
     private static MappedExtent Write(Random random, ulong entry) => new(
         (ulong)random.Next(Disk) * 8, 8, MappedContent.Data, 0, entry, new LogPosition(1 + (entry / 3600), (uint)(entry % 3600) * 4608));
 
-    private static Task MergeAsync(TreeRig rig, Random random, ref ulong entry)
+    private static Task MergeAsync(TreeRig rig, Random random, int count, ref ulong entry)
     {
         var map = new ExtentMap(null);
-        for (var i = 0; i < PerMerge; i++)
+        for (var i = 0; i < count; i++)
         {
             map.Apply(Write(random, ++entry));
         }
