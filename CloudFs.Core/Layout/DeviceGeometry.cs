@@ -7,7 +7,7 @@ namespace CloudFs.Core.Layout;
 /// 1 MiB    label, second copy (4 KiB)
 /// 2 MiB    checkpoint slot 0 (2 MiB)
 /// 4 MiB    checkpoint slot 1 (2 MiB)
-/// 6 MiB    unused, zeroes
+/// 6 MiB    index pages, the first 511 (docs/format/index.md)
 /// 8 MiB    segments of 16 MiB each, as many as fit
 /// </code>
 /// </summary>

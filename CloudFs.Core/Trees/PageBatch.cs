@@ -7,8 +7,11 @@ internal sealed class PageBatch(IndexSpace space)
 {
     private const int WritePages = (1 << 20) / IndexPageLayout.Size;
 
-    private readonly List<ulong> _numbers = new(WritePages);
-    private byte[] _bytes = new byte[(WritePages + IndexPageLayout.HeightMax) * IndexPageLayout.Size];
+    /// <summary>Most merges are small, and there may be one for each of many disks: it grows as it is needed.</summary>
+    private const int FirstPages = 8;
+
+    private readonly List<ulong> _numbers = [];
+    private byte[] _bytes = new byte[FirstPages * IndexPageLayout.Size];
 
     /// <summary>True when it is time to write. One may still add to it: nobody awaits in the middle of a leaf's row.</summary>
     public bool IsFull => _numbers.Count >= WritePages;

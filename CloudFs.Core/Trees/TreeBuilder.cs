@@ -132,7 +132,7 @@ internal sealed class TreeBuilder(IndexSpace space, PageCache cache, PageBatch b
     /// <summary>The rows of a level that are in no page yet.</summary>
     private sealed class Pending
     {
-        private PageRow[] _rows = new PageRow[512];
+        private PageRow[] _rows = new PageRow[64];
 
         /// <summary>The frame of those behind the cut.</summary>
         public PageFrame Frame;

@@ -1,5 +1,6 @@
 using System.Reflection;
 using System.Text.RegularExpressions;
+using CloudFs.Core.Index;
 using CloudFs.Core.Layout;
 using CloudFs.Core.Log;
 using CloudFs.Core.Tests.Format;
@@ -12,7 +13,8 @@ public sealed partial class LayoutDocTests
 {
     /// <summary>Constants of layouts that are sizes and counts, not places of fields.</summary>
     private static readonly string[] NotFields =
-        ["Size", "RecordBytes", "MaxSpills", "HeaderBytes", "ContentBytes", "PagesInSlot", "PagesInSegment", "MaxBlobBytes"];
+        ["Size", "RecordBytes", "MaxSpills", "HeaderBytes", "ContentBytes", "PagesInSlot", "PagesInSegment", "MaxBlobBytes",
+            "ColumnCount", "RowsMax", "HeightMax"];
 
     public static TheoryData<string, Type, int> Structures => new()
     {
@@ -22,6 +24,8 @@ public sealed partial class LayoutDocTests
         { "commit.md", typeof(SegmentFooterLayout), SegmentFooterLayout.Size },
         { "checkpoint.md", typeof(CheckpointRootLayout), CheckpointRootLayout.Size },
         { "checkpoint.md", typeof(CheckpointPageLayout), CheckpointPageLayout.HeaderBytes },
+        { "index.md", typeof(IndexPageLayout), IndexPageLayout.HeaderBytes },
+        { "index.md", typeof(IndexColumnLayout), IndexColumnLayout.Size },
     };
 
     [Theory]
@@ -74,6 +78,8 @@ public sealed partial class LayoutDocTests
         Assert.Equal((31, 256), (CheckpointPageLayout.PagesInSlot, CheckpointPageLayout.PagesInSegment));
         Assert.Equal(65_472, CheckpointPageLayout.ContentBytes);
         Assert.Equal(1002, CheckpointRootLayout.MaxSpills);
+        Assert.Equal(2004, IndexPageLayout.RowsMax);
+        Assert.Equal(IndexPageLayout.HeaderBytes, IndexPageLayout.Columns + (IndexPageLayout.ColumnCount * IndexColumnLayout.Size));
         Assert.True(DeviceGeometry.LabelBytes <= (int)DeviceGeometry.LabelCopyOffset);
         Assert.Equal(DeviceGeometry.CheckpointSlotsOffset, DeviceGeometry.CheckpointSlotOffset(0));
         var lastPage = CheckpointRoot.PageOffset(0, [], CheckpointPageLayout.PagesInSlot - 1) + CheckpointPageLayout.Size;
