@@ -90,7 +90,10 @@ internal sealed class RelocationRig
     public TreeRead LookupStatus { get; set; } = TreeRead.Ok;
 
     public Relocator NewRelocator(int limit) => new(
-        Device, Table, Space, LayoutSamples.Device, 4096, LookUp, (_, view) => InForce.Contains(view)) { MoveLimit = limit };
+        Device, Table, Space, LayoutSamples.Device, 4096, LookUp, (_, view) => InForce.Contains(view))
+    {
+        MoveLimit = limit,
+    };
 
     public ExtentMap MapOf(Id160 disk) => _maps[disk];
 
@@ -124,10 +127,10 @@ internal sealed class RelocationRig
         List<SampleDisk> disks = [new(), new(LayoutSamples.Id(0x31))];
         for (var use = 1UL; use <= uses; use++)
         {
-            var commits = Enumerable.Range(0, entries / 4).Select(_ => Enumerable.Range(0, 4)
-                .Select(_ => disks[chance.Next(2)].Write(RandomExtents(chance))).ToArray());
-            byte[][] views = use == 1 ? [disks[0].RecordBytes, disks[0].First, disks[1].RecordBytes, disks[1].First] : [];
-            await AddAsync(use, [.. views.Length > 0 ? new[] { views } : [], .. commits]);
+            var commits = Enumerable.Range(0, entries / 4)
+                .Select(_ => Enumerable.Range(0, 4).Select(_ => disks[chance.Next(2)].Write(RandomExtents(chance))).ToArray());
+            byte[][] views = [disks[0].RecordBytes, disks[0].First, disks[1].RecordBytes, disks[1].First];
+            await AddAsync(use, [.. commits.Prepend(views).Skip(use > 1 ? 1 : 0)]);
         }
 
         return disks;
