@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# bench/compaction.sh: what clients feel of compaction: the same load on a device that is 70 % full and on one with room
+# enough, in turn. bench/README.md says more.
+source "$(dirname "$0")/lib.sh"
+
+device=$(bytes "${BENCH_DEVICE:-4G}")
+rounds=${BENCH_ROUNDS:-5}
+seconds=${BENCH_SECONDS:-20}
+# What the one with room takes at most: the disk, and 150 MB/s for all of its turns.
+room=$((device + rounds * seconds * 2 * 150000000))
+need_room $((device + room))
+# shellcheck disable=SC2046 # several words
+start full --size "$device" $(with --history-min 0)
+start roomy --size "$room"
+pages=$(($(capacity full) * 70 / 100 / 4608))
+for name in full roomy; do
+    new_disk $name disk $((pages * 4096))
+    say "$name: $(load $name --disks disk --no-flush once --pages $pages)"
+done
+# Until compaction has found its pace.
+run_fio full disk --rw=randwrite --iodepth=32 --size=$((pages * 4096)) --io_size=$((2 * $(capacity full))) --norandommap
+new_before=$(written full new)
+relocated_before=$(written full relocated)
+
+turn() { # name, what, words for fio; the other daemon is held still meanwhile, so that it can't use the time
+    local name=$1 other=roomy
+    [ "$name" = full ] || other=full
+    kill -STOP "${pid_of[$other]}"
+    run_fio "$name" disk --rw=randwrite --size=$((pages * 4096)) --norandommap --time_based --runtime="$seconds" "${@:3}"
+    kill -CONT "${pid_of[$other]}"
+    python3 - "$work/fio.json" >>"$work/$name.$2" <<'PY'
+import json, sys
+job = json.load(open(sys.argv[1]))["jobs"][0]
+print(job["write"]["iops"], job["sync"]["lat_ns"].get("percentile", {}).get("99.000000", 0) / 1e6)
+PY
+    say "$name, $2: $(tail -n1 "$work/$name.$2") (IOPS, p99 of the flush in ms)"
+}
+
+for _ in $(seq "$rounds"); do
+    for name in full roomy; do turn $name depth32 --iodepth=32 --fsync=32; done
+    for name in full roomy; do turn $name flushed --iodepth=1 --fsync=1; done
+done
+new=$(($(written full new) - new_before))
+relocated=$(($(written full relocated) - relocated_before))
+[ $new -gt 0 ] || { say 'the daemon does not tell new from relocated bytes: no compaction here'; exit 2; }
+wa=$(calc .3f "($new + $relocated) / $new")
+
+median() { # name, what, column
+    awk -v column="$3" '{ print $column }' "$work/$1.$2" | python3 -c 'import statistics, sys; print(round(statistics.median(float(line) for line in sys.stdin), 2))'
+}
+
+echo "write amplification meanwhile: $wa (relocated $(gib $relocated), new $(gib $new))"
+printf '%-34s %12s %12s\n' "medians of $rounds" compacting with-room
+printf '%-34s %12s %12s\n' 'depth 32, flush every 32, IOPS' "$(median full depth32 1)" "$(median roomy depth32 1)" \
+    'flush after each, IOPS' "$(median full flushed 1)" "$(median roomy flushed 1)" \
+    'flush after each, p99 ms' "$(median full flushed 2)" "$(median roomy flushed 2)"
+judge "relocated by the one with room (bytes)" "$(written roomy relocated)" '==' 0
+judge "throughput at depth 32, to that with room" "$(calc .3f "$(median full depth32 1) / $(median roomy depth32 1)")" \
+    '>=' "$(calc .3f "0.85 / $wa")"
+judge "p99 of a flushed write, to that with room" "$(calc .2f "$(median full flushed 2) / $(median roomy flushed 2)")" '<=' 3
+exit $failed
