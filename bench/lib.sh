@@ -111,8 +111,11 @@ space() {
     fi
 }
 
-# free_space NAME: what can be written now, or after reclaiming what nobody needs.
-free_space() { echo $(($(space "$1" free) + $(metric "$1" cloudfs_device_reclaimable_bytes))); }
+# free_space NAME: what can be written now, or once what no disk reads has been reclaimed.
+free_space() {
+    echo $(($(space "$1" free) + $(metric "$1" cloudfs_space_bytes dead) + $(metric "$1" cloudfs_space_bytes history) +
+        $(metric "$1" cloudfs_device_reclaimable_bytes)))
+}
 
 capacity() { metric "$1" cloudfs_device_capacity_bytes; }
 
@@ -142,7 +145,12 @@ run_fio() {
     local name=$1 disk=$2
     shift 2
     fio --name=bench --ioengine=nbd --uri="$(uri "$name" "$disk")" --refill_buffers --randrepeat=0 --bs=4k \
-        --output-format=json "$@" >"$work/fio.out" 2>"$work/fio.err" || { cat "$work/fio.err" "$work/fio.out" >&2; exit 1; }
+        --output-format=json "$@" >"$work/fio.out" 2>"$work/fio.err" || {
+        # The first error says it all; the rest is a screenful.
+        cat "$work/fio.err" "$work/fio.out" | grep -m1 -i error >&2 || true
+        say "fio failed: $*"
+        exit 1
+    }
     sed -n '/^{/,$p' "$work/fio.out" >"$work/fio.json"
 }
 
