@@ -6,17 +6,24 @@ source "$(dirname "$0")/lib.sh"
 device=$(bytes "${BENCH_DEVICE:-4G}")
 rounds=${BENCH_ROUNDS:-5}
 seconds=${BENCH_SECONDS:-20}
-# What the one with room takes at most: the disk, and 150 MB/s for all of its turns.
-room=$((device + rounds * seconds * 2 * 150000000))
+# What the one with room takes at most: the disk, and 150 MB/s for its turns at depth 32, 30 for the flushed ones.
+room=$((device + rounds * seconds * 180000000))
 need_room $((device + room))
 # shellcheck disable=SC2046 # several words
 start full --size "$device" $(with --history-min 0)
-start roomy --size "$room"
+# shellcheck disable=SC2046 # several words
+start roomy --size "$room" $(with --history-min 0)
+# A device is dearer to write the first time: each of its segments is laid out then. So that is done with first.
+new_disk roomy spare $((room * 2))
+say "roomy, laid out: $(load roomy --disks spare full)"
+delete_disk roomy spare
 pages=$(($(capacity full) * 70 / 100 / 4608))
 for name in full roomy; do
     new_disk $name disk $((pages * 4096))
     say "$name: $(load $name --disks disk --no-flush once --pages $pages)"
 done
+settle roomy cloudfs_device_written_bytes_total
+roomy_before=$(written roomy relocated)
 # Until compaction has found its pace.
 run_fio full disk --rw=randwrite --iodepth=32 --size=$((pages * 4096)) --io_size=$((2 * $(capacity full))) --norandommap
 new_before=$(written full new)
@@ -54,7 +61,7 @@ printf '%-34s %12s %12s\n' "medians of $rounds" compacting with-room
 printf '%-34s %12s %12s\n' 'depth 32, flush every 32, IOPS' "$(median full depth32 1)" "$(median roomy depth32 1)" \
     'flush after each, IOPS' "$(median full flushed 1)" "$(median roomy flushed 1)" \
     'flush after each, p99 ms' "$(median full flushed 2)" "$(median roomy flushed 2)"
-judge "relocated by the one with room (bytes)" "$(written roomy relocated)" '==' 0
+judge "relocated by the one with room (bytes)" "$(($(written roomy relocated) - roomy_before))" '==' 0
 judge "throughput at depth 32, to that with room" "$(calc .3f "$(median full depth32 1) / $(median roomy depth32 1)")" \
     '>=' "$(calc .3f "0.85 / $wa")"
 judge "p99 of a flushed write, to that with room" "$(calc .2f "$(median full flushed 2) / $(median roomy flushed 2)")" '<=' 3
