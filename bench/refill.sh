@@ -4,6 +4,7 @@
 source "$(dirname "$0")/lib.sh"
 
 device=$(bytes "${BENCH_DEVICE:-2G}")
+rounds=${BENCH_ROUNDS:-3}
 need_room $((device + (1 << 30)))
 # shellcheck disable=SC2046 # several words
 start r --size "$device" $(with --history-min 0)
@@ -14,7 +15,7 @@ spread() { python3 -c 'import sys; all = [int(word) for word in sys.argv[1:]]; p
 
 for way in trim delete; do
     freed=() filled=()
-    for round in 1 2 3; do
+    for round in $(seq "$rounds"); do
         stored=$(load r --disks disk full | python3 -c 'import json, sys; print(json.load(sys.stdin)["bytes"])')
         full=$(free_space r)
         if [ $way = trim ]; then
