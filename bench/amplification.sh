@@ -31,6 +31,7 @@ measure() { # percent, pattern, words for fio
         wa=$(calc .3f "($new + $relocated) / $new")
         say "round $round: new $(gib $new), relocated $(gib $relocated), amplification $wa, utilisation $(utilisation) %"
     done
+    [ "$relocated" -gt 0 ] || { say 'nothing was relocated, so nothing was measured'; exit 2; }
     measured_at=$(utilisation)
     stop a KILL
     rm -f "$work/a.dev"

@@ -68,6 +68,7 @@ printf '%-34s %12s %12s\n' "medians of $rounds" compacting with-room
 printf '%-34s %12s %12s\n' 'depth 32, flush every 32, IOPS' "$(middle full depth32 1)" "$(middle roomy depth32 1)" \
     'flush after each, IOPS' "$(middle full flushed 1)" "$(middle roomy flushed 1)" \
     'flush after each, p99 ms' "$(middle full flushed 2)" "$(middle roomy flushed 2)"
+judge "relocated by the one that is full (bytes)" "$relocated" '>' 0
 judge "relocated by the one with room (bytes)" "$(($(written roomy relocated) - roomy_before))" '==' 0
 judge "throughput at depth 32, to that with room" "$(ratio depth32 1)" '>=' "$(calc .3f "0.85 / $wa")"
 judge "p99 of a flushed write, to that with room" "$(ratio flushed 2)" '<=' 3

@@ -54,11 +54,13 @@ measure() { # extents
     client=$(metric e cloudfs_written_bytes_total)
     index=$(index_written)
     pages=$(written e index)
+    checkpoints=$(metric e cloudfs_checkpoints_total)
     echo "overwritten at random: $(load e --disks "$names" over --pages $each --stride 2 --count $((overwrite / disks)) --seed 2)"
     settle e cloudfs_checkpoints_total
     client=$(($(metric e cloudfs_written_bytes_total) - client))
     index=$(($(index_written) - index))
     pages=$(($(written e index) - pages))
+    checkpoints=$(($(metric e cloudfs_checkpoints_total) - checkpoints))
     peak=$(status e VmHWM)
     resident=$(status e VmRSS)
     sample_memory 'overwritten'
@@ -84,5 +86,6 @@ judge "opens after SIGTERM (s)" "$clean" '<' 2
 judge "opens after SIGKILL (s)" "$killed" '<' 2
 judge "opening after SIGTERM, to 100 times fewer" "$(calc .2f "$clean / $few_clean")" '<=' 2
 judge "opening after SIGKILL, to 100 times fewer" "$(calc .2f "$killed / $few_killed")" '<=' 2
+judge "checkpoints during the overwriting" "$checkpoints" '>=' 2
 judge "index bytes to the client's" "$ratio" '<' 1.0
 exit $failed
