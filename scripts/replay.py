@@ -7,6 +7,9 @@ A second opinion: written from the format's page alone, it shares no code with t
 of the format that a reader can check with nothing secret, from the disk's first entry on, and stops at the first
 entry that breaks one, with a line that names its LSN and the rule, and exit status 1.
 
+With --tail a stream may begin in the middle of a disk's history, as it does where the beginning was given up: of what
+came before, the first entry is taken at its word; everything else is checked the same.
+
 For each disk it prints one line: base id, head, LSN. Only the standard library is needed; XXH64 goes through
 libxxhash where that is installed, and is computed here (slowly) where it is not.
 """
@@ -278,8 +281,9 @@ def parse_body(body):
 class Disk:
     """One disk as far as the stream has told it."""
 
-    def __init__(self, out):
+    def __init__(self, out, tail):
         self.out = out
+        self.tail = tail
         self.lsn = 0
         self.base = self.head = self.lock = self.view = self.origin = None
         self.time = 0
@@ -289,10 +293,13 @@ class Disk:
         self.entries = self.stream_bytes = self.data_bytes = 0
         self.unknown = Unknown()
         self.whole_at = None
-        self.proofs = None
+        self.proofs = tempfile.SpooledTemporaryFile(max_size=PROOFS_IN_MEMORY)
 
     def follows(self, entry):
         """The links to the entry before; what a view's body must say about them comes later."""
+        if self.lsn == 0 and self.tail and entry.lsn > 1:
+            require(entry.kind != BRANCH, "a branch in the middle of a disk")
+            return
         if self.lsn == 0:
             require(entry.kind in (VIEW, BRANCH), "the first entry is neither a view nor a branch")
             require(entry.lsn == 1, "the first entry has not LSN 1")
@@ -330,7 +337,7 @@ class Disk:
         require(isinstance(forced, bool), "view: forced is neither true nor false")
         require("revoked" not in body or is_hex40(revoked), "view: revoked is not 40 hex digits")
         view, ballot = bytes.fromhex(body["view"]), (body["epoch"], bytes.fromhex(body["primary"]))
-        if self.lsn == 0:
+        if entry.lsn == 1:
             require(not forced and revoked is None, "view: a first entry is forced or reveals a secret")
             if entry.kind == BRANCH:
                 origin = body.get("origin")
@@ -340,11 +347,12 @@ class Disk:
                 self.origin = origin
         else:
             require(forced != (revoked is not None), "view: it must either reveal the secret before it or be forced")
-            require(ballot > self.ballot, "view: its ballot does not rise")
+            # What was before a tail is not known, but its secret proves the entries of the tail all the same.
+            require(self.view is None or ballot > self.ballot, "view: its ballot does not rise")
             require(view != self.view, "view: it is the view in force once more")
             if revoked is not None:
                 secret = bytes.fromhex(revoked)
-                require(sha1(secret) == self.view, "view: the secret that it reveals is not that of the view in force")
+                require(self.view is None or sha1(secret) == self.view, "view: the secret that it reveals is not that of the view in force")
                 self.prove(secret)
         self.token_fits(entry, forced)
         if forced:
@@ -479,7 +487,7 @@ def read_entry(stream, xxh64):
     return entry, body
 
 
-def replay(stream, xxh64, out):
+def replay(stream, xxh64, out, tail):
     """Reads the whole stream. With an output file it may hold one disk only."""
     disks, last_lsn, at = {}, 0, 0
     while True:
@@ -492,7 +500,7 @@ def replay(stream, xxh64, out):
             disk = disks.get(entry.disk)
             if disk is None:
                 require(not (disks and out), "a second disk, and one file for its contents")
-                disk = Disk(out or NoFile())
+                disk = Disk(out or NoFile(), tail)
             disk.append(entry, body, xxh64)
             disks[entry.disk] = disk
         except Refused as refused:
@@ -504,7 +512,8 @@ def report(disk):
     return {
         "disk": disk.base.hex(), "head": disk.head.hex(), "lsn": disk.lsn, "entries": disk.entries,
         "streamBytes": disk.stream_bytes, "dataBytes": disk.data_bytes, "time": disk.time,
-        "view": disk.view.hex(), "epoch": disk.ballot[0], "primary": disk.ballot[1].hex(), "forced": disk.forced,
+        "view": disk.view and disk.view.hex(), "epoch": disk.ballot and disk.ballot[0],
+        "primary": disk.ballot and disk.ballot[1].hex(), "forced": disk.forced,
         "origin": disk.origin, "attributes": disk.attributes, "deleted": disk.deleted(),
         "wholeAt": disk.whole_at, "unknownSectors": disk.unknown.sectors(),
     }
@@ -516,12 +525,15 @@ def main():
     options.add_argument("--out", metavar="FILE", help="write the disk's contents here, sparsely")
     options.add_argument("--json", action="store_true", help="print a JSON array instead of lines")
     options.add_argument("--expect-head", metavar="ID", help="fail unless the one disk's head is this version")
+    options.add_argument("--tail", action="store_true", help="the stream may begin in the middle of a history")
     options.add_argument("--no-xxh", action="store_true", help="leave the xxh64 checks out; sha1 and the chain stay")
     chosen = options.parse_args()
+    if chosen.tail and chosen.out:
+        options.error("the tail of a history is not the whole disk: either --tail or --out")
 
     out = DiskFile(chosen.out) if chosen.out else None
     with open(sys.stdin.fileno(), "rb", buffering=BODY_MAX, closefd=False) as stream:
-        disks = list(replay(stream, None if chosen.no_xxh else choose_xxh64(), out).values())
+        disks = list(replay(stream, None if chosen.no_xxh else choose_xxh64(), out, chosen.tail).values())
     require(disks, "the stream holds no entry")
     for disk in disks:
         for view in disk.forced:
