@@ -51,7 +51,7 @@ internal sealed class Checkpointer(
 
     private async Task<bool> WriteOneAsync(RelocationPlan? moved)
     {
-        await BackAsync();
+        await BackAsync(0);
         var cut = CutLog();
         var disks = services.Disks.All().Select(Freeze).ToList();
         if (await services.Log.FlushAsync() != IoStatus.Ok)
@@ -119,17 +119,21 @@ internal sealed class Checkpointer(
     /// </summary>
     private int IndexReserve()
     {
-        const long touchedMax = Housekeeper.CheckpointIntervalBytes / 4096;
-        var pages = 64 + (Math.Min(space.PagesInUse, touchedMax) * 5 / 4) + (touchedMax / 128);
+        var device = (long)services.Segments.Count * DeviceGeometry.SegmentBytes;
+        var extents = Math.Min(Housekeeper.CheckpointIntervalBytes, device) / 4096;
+        var pages = 64 + (Math.Min(space.PagesInUse, extents) * 5 / 4) + (extents / 200);
         return (int)Math.Max(0, (pages - space.FreePages + IndexPagesInSegment - 1) / IndexPagesInSegment);
     }
 
     private const long IndexPagesInSegment = DeviceGeometry.SegmentBytes / 4096;
 
-    /// <summary>What pages will need must lie on blocks of its own: a file system that is full must not fail a write.</summary>
-    private async Task BackAsync()
+    /// <summary>
+    /// What pages and copies will need must lie on blocks of its own: a file system that is full must not fail a write.
+    /// </summary>
+    /// <param name="more">Segments that will be needed besides those of a checkpoint.</param>
+    public async Task BackAsync(int more)
     {
-        var wanted = 2 + (2 * store.SpillsOfNewest) + IndexReserve();
+        var wanted = 2 + more + (2 * store.SpillsOfNewest) + IndexReserve();
         while (services.Segments.BackedSpare < wanted && services.Segments.FindUnbacked() is var segment and >= 0)
         {
             if (!await device.TryReserveAsync(DeviceGeometry.SegmentOffset(segment), DeviceGeometry.SegmentBytes))

@@ -107,7 +107,13 @@ internal sealed class Compactor
                         continue;
                     }
 
-                    _services.Segments.IsExhausted = true;
+                    if (!_services.Segments.IsExhausted)
+                    {
+                        // Those who wait are to be told that there is nothing to wait for.
+                        _services.Segments.IsExhausted = true;
+                        _services.Log.RoomMayHaveChanged();
+                    }
+
                     return CompactionOutcome.Idle;
             }
         }
@@ -143,6 +149,7 @@ internal sealed class Compactor
         try
         {
             var freed = FreeDead();
+            await _checkpointer.BackAsync(plan.OutputSegments);
             var taken = await RelocateAsync(cancellation);
             if (!taken)
             {
@@ -231,7 +238,11 @@ internal sealed class Compactor
             }
         }
 
-        _services.Log.RoomMayHaveChanged();
+        if (count > 0)
+        {
+            _services.Log.RoomMayHaveChanged();
+        }
+
         return count;
     }
 

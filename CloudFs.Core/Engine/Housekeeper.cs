@@ -42,6 +42,8 @@ internal sealed class Housekeeper(
     /// <summary>The loop; ends after <see cref="Stop"/> or with the log poisoned.</summary>
     public async Task RunAsync()
     {
+        // A cycle of compaction takes long: the log's next segment can't wait for its end.
+        compactor.Meanwhile = PrepareNextAsync;
         try
         {
             while (services.Log.Failure is null)
@@ -96,7 +98,6 @@ internal sealed class Housekeeper(
             await PrepareNextAsync();
         }
 
-        services.Log.RoomMayHaveChanged();
         return compacted == CompactionOutcome.Freed ? TimeSpan.Zero
             : !prepared || compacted == CompactionOutcome.Blocked ? RetryDelay
             : dueIn;
@@ -155,7 +156,12 @@ internal sealed class Housekeeper(
         {
             _belowIsFull = "the file system below the device is full: writes answer ENOSPC until it has room again, or until what "
                 + "is dead here can be used again; trim, delete a disk or make room there";
-            services.Segments.NothingBelow = true;
+            if (!services.Segments.NothingBelow)
+            {
+                services.Segments.NothingBelow = true;
+                services.Log.RoomMayHaveChanged();
+            }
+
             return false;
         }
 
