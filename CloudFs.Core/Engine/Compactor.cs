@@ -87,16 +87,18 @@ internal sealed class Compactor
     public async Task<CompactionOutcome> RunAsync(CancellationToken cancellation)
     {
         _clients.Note(_services.Log.Tail().End.Value);
+        var wasExhausted = _services.Segments.IsExhausted;
+        _services.Segments.Reconsider();
         for (var attempt = 0; ; attempt++)
         {
             var plan = _policy.Choose(Facts(), Now(), _victims);
             switch (plan.Verdict)
             {
                 case CompactionVerdict.Chosen:
-                    _services.Segments.IsExhausted = false;
+                    _services.Segments.SetExhausted(false);
                     return await RunCycleAsync(plan, cancellation) ? CompactionOutcome.Freed : CompactionOutcome.Blocked;
                 case CompactionVerdict.NotNeeded:
-                    _services.Segments.IsExhausted = false;
+                    _services.Segments.SetExhausted(false);
                     return CompactionOutcome.Idle;
                 case CompactionVerdict.HistoryHolds:
                     return CompactionOutcome.Blocked;
@@ -107,10 +109,10 @@ internal sealed class Compactor
                         continue;
                     }
 
-                    if (!_services.Segments.IsExhausted)
+                    if (!wasExhausted)
                     {
                         // Those who wait are to be told that there is nothing to wait for.
-                        _services.Segments.IsExhausted = true;
+                        _services.Segments.SetExhausted(true);
                         _services.Log.RoomMayHaveChanged();
                     }
 

@@ -1,3 +1,4 @@
+using CloudFs.Core.Compaction;
 using CloudFs.Core.Devices;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Format;
@@ -133,14 +134,14 @@ public sealed class StorageEngine : IAsyncDisposable
     public SpaceReport GetSpace()
     {
         var tally = _services.Segments.Tally();
-        var (free, dead, live) = (tally.Free, tally.Dead, (ulong)tally.LiveSectors);
         const ulong segment = DeviceGeometry.SegmentBytes;
+        var kept = ((ulong)tally.LiveSectors * EntryLayout.SectorSize) + ((ulong)tally.References * SegmentFacts.EntryOverhead);
         return new SpaceReport(
-            (ulong)_services.Segments.Count * segment,
-            (ulong)free * segment,
-            (ulong)dead * segment,
+            (ulong)tally.Segments * segment,
+            (ulong)tally.Free * segment,
+            ((ulong)tally.Log * segment) - Math.Min((ulong)tally.Log * segment, kept),
             (ulong)_services.Segments.Reserve * segment,
-            live * EntryLayout.SectorSize);
+            (ulong)tally.LiveSectors * EntryLayout.SectorSize);
     }
 
     public HealthReport GetHealth() => EngineHealth.Of(_services, Recovery, _upkeep.Housekeeper);
