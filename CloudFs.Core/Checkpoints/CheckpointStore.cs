@@ -14,6 +14,8 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
 {
     private readonly CheckpointRoot?[] _roots = new CheckpointRoot?[DeviceGeometry.CheckpointSlots];
 
+    internal PlantedBug Planted { get; init; }
+
     /// <summary>The sequence of the newest checkpoint; 0 for none.</summary>
     public ulong Newest => _roots.Max(root => root?.Sequence ?? 0);
 
@@ -96,7 +98,8 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
         SegmentTable segments, LogCut cut, LogPosition durable, ulong timeMicros, IReadOnlyList<DiskSnapshot> disks)
     {
         var sequence = Newest + 1;
-        var slot = OldestSlot();
+        var inPlace = Planted == PlantedBug.CheckpointInPlace;
+        var slot = inPlace ? 1 - OldestSlot() : OldestSlot();
         var replaced = _roots[slot];
         _roots[slot] = null;
         foreach (var spill in replaced?.Spills ?? [])
@@ -105,7 +108,11 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
         }
 
         var bytes = new byte[CheckpointRootLayout.Size];
-        await device.WriteAsync(DeviceGeometry.CheckpointSlotOffset(slot), bytes);
+        if (!inPlace)
+        {
+            await device.WriteAsync(DeviceGeometry.CheckpointSlotOffset(slot), bytes);
+        }
+
         var blob = new BlobWriter(device, segments, deviceId, slot, sequence);
         try
         {

@@ -41,6 +41,8 @@ public sealed class SegmentTable : ILiveness
     /// <summary>True while dead segments can't be reclaimed, so that they are no room: no checkpoint can be written.</summary>
     public bool ReclaimIsBlocked { get; set; }
 
+    internal PlantedBug Planted { get; set; }
+
     private readonly Lock _lock = new();
     private readonly Segment[] _segments;
     private readonly Dictionary<ulong, int> _byUse = [];
@@ -363,7 +365,9 @@ public sealed class SegmentTable : ILiveness
 
             ref var segment = ref _segments[index];
             var wasDead = segment.State == SegmentState.Sealed && segment.IsDead;
-            segment.References += references;
+            segment.References = Planted == PlantedBug.StaleLiveness && references < 0
+                ? Math.Max(0, segment.References - 2)
+                : segment.References + references;
             segment.Pins += pins;
             Invariant.That(segment.References >= 0 && segment.Pins >= 0, "a reference is taken back once");
             _liveSectors = unchecked(_liveSectors + (ulong)sectors);

@@ -25,6 +25,8 @@ public sealed class Recoverer(
     private Dictionary<Id160, DiskState> _disks = null!;
     private ulong _nextCommit = 1;
 
+    internal PlantedBug Planted { get; init; }
+
     /// <param name="written">Up to where the kernel had the log, by a write buffer of this boot; else none.</param>
     public async Task<Recovered> RecoverAsync(LogPosition written)
     {
@@ -33,7 +35,7 @@ public sealed class Recoverer(
         _segments = loaded?.Segments ?? new SegmentTable(label.SegmentCount);
         _disks = loaded?.Disks ?? [];
         _walker = new SegmentWalker(device, _segments, label.DeviceId);
-        _roll = new RollForward(_disks, _segments, label.HostId, label.DeviceId, report);
+        _roll = new RollForward(_disks, _segments, label.HostId, label.DeviceId, report) { Planted = Planted };
         _nextCommit = loaded?.NextCommit ?? 1;
         var from = loaded?.RollFrom ?? LogPosition.None;
         report.Add("checkpoint", loaded is null ? "no checkpoint: the whole log is read" : $"checkpoint: the log is read from {from}");
