@@ -139,6 +139,7 @@ internal sealed class SimulatedTime : TimeProvider
     private readonly List<SimulatedTimer> _timers = [];
     private long _micros;
     private long _skew;
+    private long _nextDue = long.MaxValue;
 
     public override long TimestampFrequency => 1_000_000;
 
@@ -163,7 +164,7 @@ internal sealed class SimulatedTime : TimeProvider
     public void Advance(long micros)
     {
         _micros += micros;
-        while (TakeDue(_micros) is { } due)
+        while (Volatile.Read(ref _nextDue) <= _micros && TakeDue(_micros) is { } due)
         {
             due.Fire();
         }
@@ -193,6 +194,7 @@ internal sealed class SimulatedTime : TimeProvider
             }
 
             _timers.Remove(next);
+            _nextDue = _timers.Count == 0 ? long.MaxValue : _timers.Min(timer => timer.Due);
             return next;
         }
     }
@@ -212,6 +214,7 @@ internal sealed class SimulatedTime : TimeProvider
                 {
                     Due = time._micros + (dueTime.Ticks / TimeSpan.TicksPerMicrosecond);
                     time._timers.Add(this);
+                    time._nextDue = Math.Min(time._nextDue, Due);
                 }
             }
 
