@@ -49,6 +49,9 @@ internal sealed class Faults(Random random, TimeProvider time)
     /// <summary>How often a fault happened so far.</summary>
     public int CountOf(Fault fault) => _counts[(int)fault];
 
+    public override string ToString() => string.Join(
+        ", ", Enum.GetValues<Fault>().Where(fault => CountOf(fault) > 0).Select(fault => $"{fault} {CountOf(fault)}"));
+
     /// <summary>A fault that was not drawn by the device itself.</summary>
     public void Note(Fault fault) => _counts[(int)fault]++;
 

@@ -63,7 +63,7 @@ internal sealed partial class EngineWorld
         }
 
         _host.Device.GoOn();
-        _mayLose |= ReadFaults > _readFaultsBefore;
+        _mayLose |= ReadFaults > _readFaultsBefore || _faults.HasUnreadable;
         await CheckAllAsync();
         _nothingLost = true;
     }
@@ -100,7 +100,7 @@ internal sealed partial class EngineWorld
             }
 
             _digest.Add(disk.Newest.Id);
-            bad += await model.CheckContentsAsync(disk, _random, ReadsMayFail, _digest);
+            bad += await model.CheckContentsAsync(disk, _random, () => ReadsMayFail, _digest);
             if (_random.Next(2) == 0)
             {
                 await CheckStreamAsync(model, disk);
@@ -213,7 +213,7 @@ internal sealed partial class EngineWorld
         {
             Assert.True(rebuilt.TryGetDisk(model.Id.ToString(), out var disk), $"disk {model.Id} is not there without checkpoints");
             Assert.Equal(Find(model).Newest, disk.Newest);
-            await model.CheckContentsAsync(disk, _random, false, _digest);
+            await model.CheckContentsAsync(disk, _random, () => false, _digest);
         }
     }
 }

@@ -283,5 +283,5 @@ internal sealed partial class EngineWorld
     }
 
     private async Task CheckRangeAsync(WorldDisk model, int offset, int length) =>
-        await model.CheckRangeAsync(Find(model), offset, new byte[length], ReadsMayFail, _digest);
+        await model.CheckRangeAsync(Find(model), offset, new byte[length], () => ReadsMayFail, _digest);
 }

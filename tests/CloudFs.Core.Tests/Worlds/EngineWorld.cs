@@ -32,6 +32,9 @@ internal enum WorldClass
 /// <param name="Restarts">How often the engine was opened.</param>
 internal sealed record WorldResult(WorldClass Class, ulong Digest, int Restarts);
 
+/// <summary>A world that did not end as it must.</summary>
+internal sealed class WorldException(string message, Exception inner) : Exception(message, inner);
+
 /// <summary>
 /// The whole life of one engine, from a seed: what its clients ask, in which order things happen, what the device does, how
 /// each process ends. The same seed gives the same world.
@@ -80,7 +83,19 @@ internal sealed partial class EngineWorld : IDisposable
         Simulation.Run(seed, async simulation =>
         {
             using var world = new EngineWorld(simulation, seed, only, planted);
-            await world.RunAsync();
+            try
+            {
+                await world.RunAsync();
+            }
+            catch (DeviceRefusedException) when (world._mayLose)
+            {
+                // Both copies of the label are lost, which is told; nothing on the device can be told apart any more.
+            }
+            catch (Exception e)
+            {
+                throw new WorldException($"{world._class}: {e.Message} (after {world._restarts} restarts; last {world._host.EndedBy}; {world._faults})", e);
+            }
+
             result = new WorldResult(world._class, world._digest.Value, world._restarts);
         });
         return result!;
@@ -204,13 +219,10 @@ internal sealed partial class EngineWorld : IDisposable
         await StepsAsync(_random.Next(3, 30));
         var end = _random.Next(2) == 0 ? End.PowerCut : End.Kill;
         var stops = _random.Next(3) == 0;
-        if (end == End.PowerCut)
-        {
-            // A lost write at the very end can't be told from one that was never made; only what follows it tells.
-            _faults.IsOn = false;
-            end = await QuiesceAsync() ? end : End.Kill;
-        }
 
+        // A lost write at the very end can't be told from one that was never made; only what follows it tells: another
+        // write that says what was durable, or the footer of an orderly end.
+        stops |= !stops && !await QuiesceAsync();
         await EndAsync(end, stops);
         _faults[Fault.MisdirectedWrite] = 0;
         _faults.Left = 1;

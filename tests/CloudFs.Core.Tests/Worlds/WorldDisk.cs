@@ -192,14 +192,14 @@ internal sealed class WorldDisk
     }
 
     /// <summary>Every byte is as it should be, read in pieces. Gives how many bytes answered an error.</summary>
-    public async Task<int> CheckContentsAsync(Disk disk, Random random, bool mayLose, Digest digest)
+    public async Task<int> CheckContentsAsync(Disk disk, Random random, Func<bool> mayFail, Digest digest)
     {
         var bad = 0;
         var buffer = new byte[Math.Min(Bytes, 300 * SectorBytes)];
         for (var at = 0; at < Bytes;)
         {
             var length = Math.Min(Bytes - at, random.Next(1, 301) * SectorBytes);
-            bad += await CheckRangeAsync(disk, at, buffer.AsMemory(0, length), mayLose, digest);
+            bad += await CheckRangeAsync(disk, at, buffer.AsMemory(0, length), mayFail, digest);
             at += length;
         }
 
@@ -207,7 +207,7 @@ internal sealed class WorldDisk
     }
 
     /// <summary>A range is as it should be; where it may be damaged, each sector is that or an error.</summary>
-    public async Task<int> CheckRangeAsync(Disk disk, int offset, Memory<byte> buffer, bool mayLose, Digest digest)
+    public async Task<int> CheckRangeAsync(Disk disk, int offset, Memory<byte> buffer, Func<bool> mayFail, Digest digest)
     {
         var status = await disk.ReadAsync((ulong)offset, buffer, CancellationToken.None);
         digest.Add((ulong)status);
@@ -220,7 +220,7 @@ internal sealed class WorldDisk
             return 0;
         }
 
-        Assert.True(mayLose && (status == IoStatus.Damaged || (status == IoStatus.OutOfRange && disk.SizeBytes < (ulong)Bytes)),
+        Assert.True(mayFail() && (status == IoStatus.Damaged || (status == IoStatus.OutOfRange && disk.SizeBytes < (ulong)Bytes)),
             $"a read of disk {Id} at {offset} answered {status}");
         if (buffer.Length == SectorBytes || status == IoStatus.OutOfRange)
         {
@@ -230,7 +230,7 @@ internal sealed class WorldDisk
         var bad = 0;
         for (var at = 0; at < buffer.Length; at += SectorBytes)
         {
-            bad += await CheckRangeAsync(disk, offset + at, buffer.Slice(at, SectorBytes), mayLose, digest);
+            bad += await CheckRangeAsync(disk, offset + at, buffer.Slice(at, SectorBytes), mayFail, digest);
         }
 
         return bad;

@@ -10,7 +10,7 @@ internal sealed record WorldFailure(int Seed, Exception Exception)
 {
     public override string ToString() =>
         $"world {Seed}: {Exception.Message.ReplaceLineEndings(" ")}\n  again: CLOUDFS_SEED={Seed} dotnet test tests/CloudFs.Core.Tests "
-        + $"--filter FullyQualifiedName~WorldTests\n{Exception.StackTrace}";
+        + $"--filter FullyQualifiedName~WorldTests\n{Exception.InnerException?.StackTrace ?? Exception.StackTrace}";
 }
 
 /// <summary>Runs many worlds beside each other.</summary>
