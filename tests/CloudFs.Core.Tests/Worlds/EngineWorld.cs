@@ -119,7 +119,7 @@ internal sealed partial class EngineWorld : IDisposable
 
     private ulong DeviceBytes() => _class switch
     {
-        WorldClass.Full => (ulong)(8 + (16 * _random.Next(6, 9))) << 20,
+        WorldClass.Full => (ulong)(8 + (16 * _random.Next(8, 10))) << 20,
         WorldClass.Long => (ulong)(8 + (16 * _random.Next(7, 10))) << 20,
         _ => (ulong)(8 + (16 * _random.Next(10, 20))) << 20,
     };
