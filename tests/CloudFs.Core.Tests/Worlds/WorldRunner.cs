@@ -46,13 +46,19 @@ internal static class WorldRunner
     }
 
     /// <summary>
-    /// From the command line: <c>worlds COUNT [FIRST SEED] [CLASS] [PLANTED BUG]</c>. Prints the rate and every world that failed.
+    /// From the command line: <c>worlds COUNT [FIRST SEED] [CLASS] [PLANTED BUG]</c>, or <c>crash-points LONGEST HISTORY</c>.
+    /// Prints the rate and what failed.
     /// </summary>
     public static int Main(string[] words)
     {
+        if (words is ["crash-points", var longest])
+        {
+            return TryCrashPoints(int.Parse(longest, CultureInfo.InvariantCulture));
+        }
+
         if (words is not ["worlds", var count, ..])
         {
-            Console.Error.WriteLine("worlds COUNT [FIRST SEED] [CLASS] [PLANTED BUG]");
+            Console.Error.WriteLine("worlds COUNT [FIRST SEED] [CLASS] [PLANTED BUG] | crash-points LONGEST HISTORY");
             return 2;
         }
 
@@ -88,6 +94,49 @@ internal static class WorldRunner
             $"{total} worlds right and {failures.Count} wrong in {seconds:F1} s: {(total + failures.Count) / seconds:F1} a second, ")
             + FormattableString.Invariant($"{restarts} restarts; digest {digest:x16}; ")
             + string.Join(", ", Enum.GetValues<WorldClass>().Select(one => $"{one} {times[(int)one]}")));
+        return failures.Count == 0 ? 0 : 1;
+    }
+
+    /// <summary>Tries the crash points of histories; gives how many there were, and those that failed.</summary>
+    public static (int States, IReadOnlyList<string> Failures) TryCrashPoints(
+        IReadOnlyList<Operation[]> histories, int threads, PlantedBug planted = PlantedBug.None)
+    {
+        var failures = new ConcurrentBag<string>();
+        var (next, states) = (-1, 0);
+        var workers = Enumerable.Range(0, threads).Select(_ => new Thread(Work)).ToList();
+        workers.ForEach(worker => worker.Start());
+        workers.ForEach(worker => worker.Join());
+        return (states, [.. failures.Order(StringComparer.Ordinal)]);
+
+        void Work()
+        {
+            for (var i = Interlocked.Increment(ref next); i < histories.Count; i = Interlocked.Increment(ref next))
+            {
+                using var points = new CrashPoints();
+                try
+                {
+                    Interlocked.Add(ref states, points.Try(histories[i], planted));
+                }
+                catch (Exception e)
+                {
+                    failures.Add($"{string.Join(", ", histories[i])}: {e.Message}");
+                }
+            }
+        }
+    }
+
+    private static int TryCrashPoints(int longest)
+    {
+        var clock = Stopwatch.StartNew();
+        var histories = CrashPoints.Histories(longest).ToList();
+        var (states, failures) = TryCrashPoints(histories, Environment.ProcessorCount);
+        foreach (var failure in failures)
+        {
+            Console.WriteLine(failure);
+        }
+
+        Console.WriteLine(FormattableString.Invariant(
+            $"{histories.Count} histories, {states} crash states, {failures.Count} histories wrong in {clock.Elapsed.TotalSeconds:F1} s"));
         return failures.Count == 0 ? 0 : 1;
     }
 
