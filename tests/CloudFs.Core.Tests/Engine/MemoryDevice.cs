@@ -17,7 +17,8 @@ internal sealed class MemoryDevice : IBlockDevice
     private readonly SparseBytes _durable;
     private readonly List<VolatileWrite> _unflushed;
     private readonly ChunkArena _arena;
-    private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _stopped = new();
+    private bool _isStopped;
     private long _stopAt = long.MaxValue;
     private Random? _tear;
 
@@ -302,7 +303,7 @@ internal sealed class MemoryDevice : IBlockDevice
                 throw new DeviceException("write failed on purpose");
             }
 
-            if (_stopped.Task.IsCompleted)
+            if (_isStopped)
             {
                 return false;
             }
@@ -327,10 +328,24 @@ internal sealed class MemoryDevice : IBlockDevice
             Put(offset, source);
             if (stops)
             {
-                _stopped.TrySetResult();
+                Stop();
             }
 
             return !stops;
+        }
+    }
+
+    private void Stop()
+    {
+        // Told in the order of the simulation, where there is one: never by way of another thread.
+        _isStopped = true;
+        if (SynchronizationContext.Current is { } simulation)
+        {
+            simulation.Post(_ => _stopped.TrySetResult(), null);
+        }
+        else
+        {
+            _ = Task.Run(_stopped.TrySetResult);
         }
     }
 
@@ -370,14 +385,14 @@ internal sealed class MemoryDevice : IBlockDevice
                 throw new DeviceException("flush failed on purpose");
             }
 
-            if (!_stopped.Task.IsCompleted)
+            if (!_isStopped)
             {
                 Recorder?.BeforeOperation(this);
             }
 
-            if (_stopped.Task.IsCompleted || ++Operations >= _stopAt)
+            if (_isStopped || ++Operations >= _stopAt)
             {
-                _stopped.TrySetResult();
+                Stop();
                 return false;
             }
 

@@ -13,6 +13,7 @@ internal sealed class Simulation : SynchronizationContext
     private readonly List<(SendOrPostCallback Run, object? State)> _ready = [];
     private readonly Random _random;
     private readonly bool _shuffle;
+    private readonly int _thread = Environment.CurrentManagedThreadId;
 
     private Simulation(int seed, bool shuffle)
     {
@@ -22,6 +23,9 @@ internal sealed class Simulation : SynchronizationContext
 
     /// <summary>The clock of the simulated machine.</summary>
     public SimulatedTime Time { get; } = new();
+
+    /// <summary>How often something came from another thread: then the same seed may give another order.</summary>
+    public int FromElsewhere { get; private set; }
 
     /// <summary>Runs to the end of <paramref name="body"/>.</summary>
     /// <param name="seed">Gives the order.</param>
@@ -76,6 +80,7 @@ internal sealed class Simulation : SynchronizationContext
     {
         lock (_lock)
         {
+            FromElsewhere += Environment.CurrentManagedThreadId == _thread ? 0 : 1;
             _ready.Add((d, state));
         }
     }

@@ -1,6 +1,7 @@
 using CloudFs.Core.Format;
 using CloudFs.Core.Primitives;
 using CloudFs.Core.Tests.Engine;
+using Xunit;
 
 namespace CloudFs.Core.Tests.Worlds;
 
@@ -96,6 +97,7 @@ internal sealed partial class EngineWorld : IDisposable
                 throw new WorldException($"{world._class}: {e.Message} (after {world._restarts} restarts; last {world._host.EndedBy}; {world._faults})", e);
             }
 
+            Assert.Equal(0, simulation.FromElsewhere);
             result = new WorldResult(world._class, world._digest.Value, world._restarts);
         });
         return result!;
