@@ -206,6 +206,20 @@ internal sealed class MemoryDevice : IBlockDevice
         }
     }
 
+    /// <summary>Nothing is asked of the device for a while: its cache is written back by itself.</summary>
+    public void Drain()
+    {
+        lock (_lock)
+        {
+            foreach (var (offset, length, _) in _unflushed)
+            {
+                _durable.Take(_visible, offset, length);
+            }
+
+            _unflushed.Clear();
+        }
+    }
+
     /// <summary>Lengths of the writes that no flush has made durable yet, in order.</summary>
     public IReadOnlyList<int> UnflushedLengths()
     {
@@ -398,12 +412,7 @@ internal sealed class MemoryDevice : IBlockDevice
 
             Faults?.Flush();
             Digest?.Add(ulong.MaxValue);
-            foreach (var (offset, length, _) in _unflushed)
-            {
-                _durable.Take(_visible, offset, length);
-            }
-
-            _unflushed.Clear();
+            Drain();
             return true;
         }
     }

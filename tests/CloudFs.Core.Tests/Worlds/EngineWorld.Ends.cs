@@ -58,7 +58,7 @@ internal sealed partial class EngineWorld
             }
 
             _nothingLost &= !HasFailed;
-            await _host.EndAsync(_random.Next(2) == 0 && !_mayLose ? End.PowerCut : End.Kill, stopFirst: false);
+            await _host.EndAsync(_random.Next(2) == 0 && !_mayLose && ReadFaults == 0 ? End.PowerCut : End.Kill, stopFirst: false);
             _nothingLost &= _host.EndedBy == End.Kill;
         }
 

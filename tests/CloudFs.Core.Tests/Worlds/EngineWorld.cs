@@ -44,6 +44,12 @@ internal sealed partial class EngineWorld : IDisposable
 {
     private const int SectorBytes = EntryLayout.SectorSize;
 
+    /// <summary>
+    /// Whether the block at the end of the log may be one that can't be read when the log is opened after a crash. Off by itself
+    /// while recovery takes such a block for a torn tail, and older contents for the newest (docs/testing/fault-model.md).
+    /// </summary>
+    private static readonly bool ReadsFailAtTheEnd = Environment.GetEnvironmentVariable("CLOUDFS_TAIL_ERRORS") == "1";
+
     private static readonly CancellationToken None = CancellationToken.None;
 
     private readonly Simulation _simulation;
@@ -94,7 +100,7 @@ internal sealed partial class EngineWorld : IDisposable
             }
             catch (Exception e)
             {
-                throw new WorldException($"{world._class}: {e.Message} (after {world._restarts} restarts; last {world._host.EndedBy}; {world._faults})", e);
+                throw new WorldException($"{world._class}: {e.Message} ({world.Describe()})", e);
             }
 
             Assert.Equal(0, simulation.FromElsewhere);
@@ -108,6 +114,10 @@ internal sealed partial class EngineWorld : IDisposable
         _host.Dispose();
         _arena.Dispose();
     }
+
+    private string Describe() =>
+        $"after {_restarts} restarts, the last by {_host.EndedBy}; {_faults}; "
+        + string.Join("; ", _host.Engine?.Recovery.Decisions.Select(decision => decision.Message) ?? []);
 
     private static WorldClass ClassOf(int percent) => percent switch
     {
@@ -247,12 +257,13 @@ internal sealed partial class EngineWorld : IDisposable
         await StepsAsync(_random.Next(3, 30));
         _faults.Left = _random.Next(3);
         var end = _random.Next(2) == 0 ? End.PowerCut : End.Kill;
-        if (end == End.PowerCut && reads)
+        var stops = _random.Next(3) == 0;
+        if (reads && !ReadsFailAtTheEnd)
         {
-            end = await QuiesceAsync() ? end : End.Kill;
+            stops |= !await QuiesceAsync();
         }
 
-        await EndAsync(end, _random.Next(3) == 0);
+        await EndAsync(end, stops);
         await RestartAsync(mayDieAgain: _random.Next(4) == 0);
         _faults.IsOn = false;
     }
@@ -271,6 +282,7 @@ internal sealed partial class EngineWorld : IDisposable
         }
 
         await Task.Delay(TimeSpan.FromMilliseconds(500), _simulation.Time);
+        _host.Device.Drain();
         return written && HasDurableTail();
     }
 
