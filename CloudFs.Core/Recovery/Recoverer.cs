@@ -172,6 +172,13 @@ public sealed class Recoverer(
 
         await ApplyScanAsync(scan, bytes, segment, use, from);
         _nextCommit = Math.Max(_nextCommit, scan.LastSequence + 1);
+        if (commitsEnd < 0 && scan.End == DeviceGeometry.SegmentBytes)
+        {
+            // A hole reaches to its end, by what the write buffer says: nothing can follow in it.
+            _segments.Seal(use);
+            return (null, scan.NextSegment);
+        }
+
         if (commitsEnd < 0)
         {
             return (await EndAtAsync(scan, segment, use), -1);

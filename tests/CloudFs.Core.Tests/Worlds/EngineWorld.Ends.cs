@@ -79,6 +79,11 @@ internal sealed partial class EngineWorld
         {
             return false;
         }
+        catch (DeviceRefusedException) when (ReadFaults > _readFaultsBefore && _faults.IsOn)
+        {
+            // Neither copy of the label could be read; perhaps they can the next time.
+            return false;
+        }
     }
 
     /// <summary>Every disk must hold what it may hold, prove its chain, and be as well as a disk can be.</summary>
@@ -172,8 +177,9 @@ internal sealed partial class EngineWorld
         {
             return false;
         }
-        catch (RefusalException e) when (e.Reason == Refusal.Gone && _mayLose)
+        catch (RefusalException e) when (e.Reason == Refusal.Gone && (_mayLose || _class is WorldClass.Full or WorldClass.Long))
         {
+            // Where room is short, what was within the history a moment ago need not be now.
             return false;
         }
 

@@ -117,7 +117,8 @@ internal sealed partial class EngineWorld : IDisposable
 
     private string Describe() =>
         $"after {_restarts} restarts, the last by {_host.EndedBy}; {_faults}; "
-        + string.Join("; ", _host.Engine?.Recovery.Decisions.Select(decision => decision.Message) ?? []);
+        + string.Join("; ", _host.Engine?.Recovery.Decisions.Select(decision => decision.Message) ?? [])
+        + string.Join("; ", _host.Events.Where(told => told.Code == "poisoned").Select(told => told.Message));
 
     private static WorldClass ClassOf(int percent) => percent switch
     {
