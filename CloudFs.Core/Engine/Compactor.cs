@@ -121,7 +121,7 @@ internal sealed class Compactor
         }
     }
 
-    /// <summary>One cycle whatever is free: for tests.</summary>
+    /// <summary>One cycle over all that can be compacted, whatever is free.</summary>
     public async Task<bool> ForceAsync(CancellationToken cancellation)
     {
         var facts = Facts();

@@ -131,6 +131,9 @@ public sealed class StorageEngine : IAsyncDisposable
     /// <summary>Writes a checkpoint now.</summary>
     internal Task<bool> CheckpointAsync() => _upkeep.Checkpointer.WriteAsync();
 
+    /// <summary>Compacts every sealed segment now.</summary>
+    internal Task<bool> CompactAsync() => _upkeep.Housekeeper.CompactAsync();
+
     public SpaceReport GetSpace()
     {
         var tally = _services.Segments.Tally();

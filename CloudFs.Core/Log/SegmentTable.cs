@@ -35,6 +35,8 @@ public sealed class SegmentTable : ILiveness
         _free = count;
     }
 
+    internal PlantedBug Planted { get; set; }
+
     /// <summary>What is kept back now: the reserve, and what the next checkpoint will take.</summary>
     public int Reserve { get; set; } = ReserveSegments;
 
@@ -338,7 +340,8 @@ public sealed class SegmentTable : ILiveness
     {
         lock (_lock)
         {
-            if (!_byUse.TryGetValue(use, out var segment) || !_segments[segment].IsDead)
+            if (!_byUse.TryGetValue(use, out var segment)
+                || !(_segments[segment].IsDead || Planted == PlantedBug.DropPinnedPage))
             {
                 return false;
             }
@@ -372,6 +375,11 @@ public sealed class SegmentTable : ILiveness
                     ref var segment = ref _segments[index];
                     segment.TreeReferences += change.References;
                     segment.TreeSectors += change.Sectors;
+                    if (Planted == PlantedBug.StaleLiveness && change.References < 0)
+                    {
+                        segment.TreeReferences = segment.TreeSectors = 0;
+                    }
+
                     Invariant.That(segment is { TreeReferences: >= 0, TreeSectors: >= 0 }, "a reference is taken back once");
                 }
             }
