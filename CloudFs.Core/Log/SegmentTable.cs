@@ -239,23 +239,24 @@ public sealed class SegmentTable : ILiveness
         }
     }
 
-    /// <summary>
-    /// A free segment that could become the next, or -1: one that lies on blocks of its own, if there is any; else one whose
-    /// blocks have to be reserved first. It is not taken by this.
-    /// </summary>
-    public int FindFree(out bool isBacked)
+    /// <summary>A free segment that lies on blocks of its own and could become the next; -1 when there is none. Not taken by this.</summary>
+    public int FindFree() => Locked(() => FindFree(backed: true, ascending: true));
+
+    /// <summary>Free segments whose blocks have to be reserved first, ascending, at most so many.</summary>
+    public List<int> FindUnbacked(int most)
     {
         lock (_lock)
         {
-            isBacked = true;
-            var segment = FindFree(backed: true, ascending: true);
-            if (segment < 0)
+            var found = new List<int>();
+            for (var i = 0; i < _segments.Length && found.Count < most; i++)
             {
-                isBacked = false;
-                segment = FindFree(backed: false, ascending: true);
+                if (_segments[i] is { State: SegmentState.Free, IsBacked: false } && i != Next)
+                {
+                    found.Add(i);
+                }
             }
 
-            return segment;
+            return found;
         }
     }
 
