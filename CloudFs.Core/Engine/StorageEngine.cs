@@ -133,17 +133,35 @@ public sealed class StorageEngine : IAsyncDisposable
     /// <summary>Writes a checkpoint now.</summary>
     internal Task<bool> CheckpointAsync() => _housekeeper.CheckpointAsync();
 
+    /// <summary>What the room on the device is used for.</summary>
     public SpaceReport GetSpace()
     {
-        var (free, dead, live) = _services.Segments.Tally();
-        const ulong segment = DeviceGeometry.SegmentBytes;
-        return new SpaceReport(
-            (ulong)_services.Segments.Count * segment,
-            (ulong)free * segment,
-            (ulong)dead * segment,
-            (ulong)_services.Segments.Reserve * segment,
-            live * EntryLayout.SectorSize);
+        var segments = _services.Segments.Survey();
+        var live = segments.LiveSectors * EntryLayout.SectorSize;
+        return SpaceAccounting.Space(new SpaceTally
+        {
+            SegmentBytes = DeviceGeometry.SegmentBytes,
+            Segments = (ulong)_services.Segments.Count,
+            FreeSegments = (ulong)segments.Free,
+            CheckpointSegments = (ulong)segments.Checkpoint,
+            DeadSegments = (ulong)segments.Dead,
+            ReserveSegments = (ulong)_services.Segments.Reserve,
+            OpenBytes = _services.Log.UnwrittenBytes(),
+            LiveBytes = live,
+            LiveExtents = segments.Extents,
+            HistoryBytes = (ulong)_services.Disks.All().Sum(disk => disk.Locked(state => state.Lsns.HistoryBytes)),
+            LiveHistoryBytes = live,
+        });
     }
+
+    /// <summary>How compaction stands.</summary>
+    public CompactionReport GetCompaction() => SpaceAccounting.Compaction(new CompactionTally
+    {
+        IsShort = _services.Segments.IsShort,
+        IsFull = _services.Segments.IsFull,
+        NewBytes = _services.Log.Counters.NewBytes,
+        VictimsFreed = _housekeeper.Reclaimed,
+    });
 
     public HealthReport GetHealth() => EngineHealth.Of(_services, Recovery, _housekeeper);
 
@@ -153,6 +171,8 @@ public sealed class StorageEngine : IAsyncDisposable
         EntryBytes = _services.Io.EntryBytes,
         Commits = _services.Log.Counters.Commits,
         DeviceBytesWritten = _services.Log.Counters.Bytes + (ulong)_checkpoints.BytesWritten,
+        NewBytes = _services.Log.Counters.NewBytes,
+        FooterBytes = _services.Log.Counters.FooterBytes,
         DeviceFlushes = _services.Log.Counters.Flushes,
         Checkpoints = _housekeeper.Checkpoints,
         CheckpointBytes = (ulong)_checkpoints.BytesWritten,

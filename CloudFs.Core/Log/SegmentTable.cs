@@ -104,12 +104,20 @@ public sealed class SegmentTable : ILiveness
         }
     }
 
-    /// <summary>Segments free, reclaimable, and sectors of live data.</summary>
-    public (int Free, int Dead, ulong LiveSectors) Tally()
+    /// <summary>Counts segments by what they hold: a walk over all of them, for reports.</summary>
+    public SegmentSurvey Survey()
     {
         lock (_lock)
         {
-            return (_free, _dead, _liveSectors);
+            ulong extents = 0;
+            var checkpoint = 0;
+            foreach (ref readonly var segment in _segments.AsSpan())
+            {
+                extents += (ulong)segment.References;
+                checkpoint += segment.State == SegmentState.Checkpoint ? 1 : 0;
+            }
+
+            return new SegmentSurvey(_free, _dead, checkpoint, _liveSectors, extents);
         }
     }
 
@@ -388,6 +396,9 @@ public sealed class SegmentTable : ILiveness
         public readonly bool IsDead => References == 0 && Pins == 0;
     }
 }
+
+/// <summary>Segments free, dead and with pages of a checkpoint; sectors of live data; extents that point into the log.</summary>
+public readonly record struct SegmentSurvey(int Free, int Dead, int Checkpoint, ulong LiveSectors, ulong Extents);
 
 /// <summary>Whether an append can go on.</summary>
 public enum AppendRoom

@@ -63,6 +63,7 @@ public sealed class RouteDocTests
     [InlineData("Damage", typeof(DamageJson))]
     [InlineData("Host", typeof(HostJson))]
     [InlineData("Space", typeof(SpaceJson))]
+    [InlineData("Compaction", typeof(CompactionJson))]
     [InlineData("Health", typeof(HealthJson))]
     [InlineData("HealthIssue", typeof(HealthIssueJson))]
     public void OpenApi_describes_the_record(string schema, Type record)
