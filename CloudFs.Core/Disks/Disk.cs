@@ -238,6 +238,13 @@ public sealed class Disk : IDurableSink
             : new EntryStream(this, _services, NewCursor(), lsn);
     }
 
+    /// <summary>
+    /// Opens what is left of the history after a point (from the beginning without one), and then the stream. Throws
+    /// <see cref="RefusalException"/>: BeyondHead, or Conflict for a version that is known to be on another chain.
+    /// </summary>
+    public ValueTask<StateStream> OpenStateAsync(DiskVersion? after, CancellationToken cancellation) =>
+        StateStream.OpenAsync(this, _services, new MapSurvivors(this, _services), after, cancellation);
+
     /// <summary>Gives the disk another name, durable when it returns; null takes the name away.</summary>
     public ValueTask RenameAsync(string? name, CancellationToken cancellation) =>
         ChangeAsync(AttributesBody.Empty.WithName(name), cancellation);
@@ -300,6 +307,18 @@ public sealed class Disk : IDurableSink
             _state.Lsns.Drop(use);
         }
     }
+
+    /// <summary>Extents of the present version; see <see cref="IExtentMap.Find"/>.</summary>
+    internal int Find(ulong lba, ulong end, Span<MappedExtent> into)
+    {
+        lock (_gate)
+        {
+            return _state.Map.Find(lba, end, into);
+        }
+    }
+
+    /// <summary>The history after an LSN, which the caller found to be within it.</summary>
+    internal EntryStream StreamAfter(ulong lsn) => new(this, _services, NewCursor(), lsn);
 
     /// <summary>Looks at the state under the disk's lock.</summary>
     internal T Locked<T>(Func<DiskState, T> read)
