@@ -233,6 +233,11 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
             }
         }
 
+        if (draft.IsZeroOnly)
+        {
+            services.Segments.Relieve();
+        }
+
         services.Io.AddEntry(size.Bytes);
         return new AppendOutcome(IoStatus.Ok, false, new DiskVersion(entry.Lsn, done.Id));
     }
@@ -275,6 +280,11 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
         state.Secret = secret;
         Join(next.Disk);
         state.Advance(next, body, entry.Previous, position.Plus(recordLength), size.Bytes - recordLength);
+        if (next.Deleted)
+        {
+            services.Segments.Relieve();
+        }
+
         services.Io.AddEntry(size.Bytes - recordLength);
         return new AppendOutcome(IoStatus.Ok, false, new DiskVersion(entry.Lsn, done.Id));
     }

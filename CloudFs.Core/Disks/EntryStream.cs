@@ -104,7 +104,13 @@ public sealed class EntryStream : IEntrySource
             throw Gone();
         }
 
-        return use is { } known && await _cursor.FindAsync(known, _next);
+        if (use is { } known && await _cursor.FindAsync(known, _next))
+        {
+            return true;
+        }
+
+        // Its segment may have been reclaimed meanwhile: that is no damage.
+        return _next < _disk.Locate(_next).Oldest ? throw Gone() : false;
     }
 
     private UnprovableEntryException Unprovable(string reason) => new(

@@ -94,6 +94,8 @@ internal sealed class Compactor
     public async Task<CompactionOutcome> RunAsync(CancellationToken cancellation)
     {
         _clients.Note(_services.Log.Tail().End.Value);
+        var wasExhausted = _services.Segments.IsExhausted;
+        _services.Segments.Reconsider();
         for (var attempt = 0; ; attempt++)
         {
             CompactionPlan plan;
@@ -105,10 +107,10 @@ internal sealed class Compactor
             switch (plan.Verdict)
             {
                 case CompactionVerdict.Chosen:
-                    _services.Segments.IsExhausted = false;
+                    _services.Segments.SetExhausted(false);
                     return await RunCycleAsync(plan, cancellation) ? CompactionOutcome.Freed : CompactionOutcome.Blocked;
                 case CompactionVerdict.NotNeeded:
-                    _services.Segments.IsExhausted = false;
+                    _services.Segments.SetExhausted(false);
                     return CompactionOutcome.Idle;
                 case CompactionVerdict.HistoryHolds:
                     return CompactionOutcome.Blocked;
@@ -119,10 +121,10 @@ internal sealed class Compactor
                         continue;
                     }
 
-                    if (!_services.Segments.IsExhausted)
+                    if (!wasExhausted)
                     {
                         // Those who wait are to be told that there is nothing to wait for.
-                        _services.Segments.IsExhausted = true;
+                        _services.Segments.SetExhausted(true);
                         _services.Log.RoomMayHaveChanged();
                     }
 
@@ -131,7 +133,7 @@ internal sealed class Compactor
         }
     }
 
-    /// <summary>One cycle whatever is free: for tests.</summary>
+    /// <summary>One cycle over all that can be compacted, whatever is free.</summary>
     public async Task<bool> ForceAsync(CancellationToken cancellation)
     {
         var facts = Facts();

@@ -49,11 +49,13 @@ internal static class EngineOpening
         var checkpoints = new CheckpointStore(settings.Device, label.DeviceId);
         var pages = new PageCache(settings.IndexCacheBytes);
         var recovered = await new Recoverer(settings.Device, label, checkpoints, pages, report)
+            { Planted = runtime.Planted }
             .RecoverAsync(matches ? found.Written : LogPosition.None, settings.RebuildIndex);
         var items = matches ? BufferReplay.Collect(found, recovered.End, report) : [];
 
         // Until all of it is durable again, what was found stays where it is: a second death must find it too.
         var buffer = items.Count > 0 ? WriteBuffer.InMemory(found.Slots) : found;
+        recovered.Segments.Planted = runtime.Planted;
         var services = Compose(settings, runtime, label, recovered, buffer);
         foreach (var (id, state) in recovered.Disks)
         {
@@ -92,7 +94,7 @@ internal static class EngineOpening
         EngineSettings settings, EngineRuntime runtime, DeviceLabel label, Recovered recovered, WriteBuffer buffer)
     {
         var log = new LogWriter(
-            settings.Device, recovered.Segments, buffer, label.DeviceId, label.PhysicalBlock, recovered.End, runtime.Time);
+            settings.Device, recovered.Segments, buffer, label.DeviceId, label.PhysicalBlock, recovered.End, runtime);
         var reader = new LogReader(settings.Device, recovered.Segments, log, () => log.Buffer, label.DeviceId);
         return new DiskServices
         {

@@ -39,10 +39,10 @@ public sealed record SpaceReport
     /// <summary>Segments that can be written at once.</summary>
     public required ulong Free { get; init; }
 
-    /// <summary>Segments that hold nothing live, and are used again when room is short.</summary>
+    /// <summary>History and what is dead: what compaction can bring back when room is short.</summary>
     public required ulong Reclaimable { get; init; }
 
-    /// <summary>Of free and reclaimable, what is kept back for trims, deletes, views and checkpoints.</summary>
+    /// <summary>Of free and reclaimable, what is kept back for trims, deletes, views, checkpoints and compaction.</summary>
     public required ulong Reserved { get; init; }
 }
 

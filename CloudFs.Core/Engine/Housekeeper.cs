@@ -29,6 +29,7 @@ internal sealed class Housekeeper(
     private readonly AsyncSignal _wake = new();
     private readonly CancellationTokenSource _stop = new();
     private DateTimeOffset _checkpointedAt = services.Runtime.Time.GetUtcNow();
+    private readonly System.Collections.Concurrent.ConcurrentQueue<TaskCompletionSource<bool>> _compact = new();
     private bool _told;
 
     /// <summary>Why it can't do its work now; null when it can.</summary>
@@ -67,6 +68,16 @@ internal sealed class Housekeeper(
     /// <summary>Ends the loop.</summary>
     public void Stop() => _stop.Cancel();
 
+    /// <summary>Has one cycle of compaction done, however much is free.</summary>
+    /// <returns>False when there was nothing to compact, or it could not be.</returns>
+    public Task<bool> CompactAsync()
+    {
+        var asked = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
+        _compact.Enqueue(asked);
+        _wake.Set();
+        return asked.Task;
+    }
+
     /// <summary>Chooses the next segment: the one that the log's end names, if it can be had. False when another was taken.</summary>
     public async Task<bool> PrepareFirstAsync(int named)
     {
@@ -90,6 +101,11 @@ internal sealed class Housekeeper(
         {
             _checkpointedAt = services.Runtime.Time.GetUtcNow();
             await checkpointer.WriteAsync();
+        }
+
+        while (_compact.TryDequeue(out var asked))
+        {
+            asked.SetResult(await checkpointer.WriteAsync() && await compactor.ForceAsync(_stop.Token));
         }
 
         var compacted = await compactor.RunAsync(_stop.Token);

@@ -18,9 +18,6 @@ public sealed record SpaceTally
 
     public ulong BadSegments { get; init; }
 
-    /// <summary>Segments of the log that hold nothing live.</summary>
-    public ulong DeadSegments { get; init; }
-
     /// <summary>Segments that are kept back.</summary>
     public ulong ReserveSegments { get; init; }
 
@@ -103,7 +100,7 @@ public static class SpaceAccounting
             Bad = tally.BadSegments * tally.SegmentBytes,
             Open = open,
             Free = tally.FreeSegments * tally.SegmentBytes,
-            Reclaimable = tally.DeadSegments * tally.SegmentBytes,
+            Reclaimable = history + left,
             Reserved = tally.ReserveSegments * tally.SegmentBytes,
         };
     }

@@ -130,6 +130,9 @@ public sealed class StorageEngine : IAsyncDisposable
     /// <summary>Writes a checkpoint now.</summary>
     internal Task<bool> CheckpointAsync() => _upkeep.Checkpointer.WriteAsync();
 
+    /// <summary>Compacts every sealed segment now.</summary>
+    internal Task<bool> CompactAsync() => _upkeep.Housekeeper.CompactAsync();
+
     /// <summary>What the room on the device is used for.</summary>
     public SpaceReport GetSpace()
     {
@@ -142,7 +145,6 @@ public sealed class StorageEngine : IAsyncDisposable
             IndexSegments = (ulong)tally.Index,
             CheckpointSegments = (ulong)tally.Checkpoint,
             BadSegments = (ulong)tally.Bad,
-            DeadSegments = (ulong)tally.Dead,
             ReserveSegments = (ulong)_services.Segments.Reserve,
             OpenBytes = _services.Log.UnwrittenBytes(),
             LiveBytes = Bytes(tally.LiveSectors),

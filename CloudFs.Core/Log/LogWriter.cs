@@ -51,7 +51,7 @@ public sealed class LogWriter
 
     public LogWriter(
         IBlockDevice device, SegmentTable segments, WriteBuffer buffer, Id160 deviceId, int physicalBlock, LogEnd end,
-        TimeProvider time)
+        EngineRuntime runtime)
     {
         _segments = segments;
         _buffer = buffer;
@@ -59,9 +59,9 @@ public sealed class LogWriter
         _physicalBlock = physicalBlock;
         _catalog = end.Catalog;
         _end = _dataEnd = end.Position;
-        _pipe = new LogPipe(device, segments, deviceId, physicalBlock, end.Position, time);
+        _pipe = new LogPipe(device, segments, deviceId, physicalBlock, end.Position, runtime.Time) { Planted = runtime.Planted };
         _nextSequence = end.NextSequence;
-        _timer = time.CreateTimer(_ => OnTimer(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _timer = runtime.Time.CreateTimer(_ => OnTimer(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
     /// <summary>Guards appends. Taken after a disk's own lock, never before it.</summary>

@@ -25,6 +25,7 @@ public sealed class SegmentTable : ILiveness
     private bool _refused;
     private bool _nothingBelow;
     private bool _exhausted;
+    private bool _relieved;
     private ulong _nextRelocation = LogPosition.FirstRelocationUse;
 
     /// <param name="count">Segments on the device.</param>
@@ -33,6 +34,8 @@ public sealed class SegmentTable : ILiveness
         _segments = new Segment[count];
         _free = count;
     }
+
+    internal PlantedBug Planted { get; set; }
 
     /// <summary>What is kept back now: the reserve, and what the next checkpoint will take.</summary>
     public int Reserve { get; set; } = ReserveSegments;
@@ -49,10 +52,28 @@ public sealed class SegmentTable : ILiveness
     /// <summary>
     /// True once nothing is left to gain: appends that find no room are refused. While it is false they wait for compaction.
     /// </summary>
-    public bool IsExhausted
+    public bool IsExhausted => Locked(() => _exhausted && !_relieved);
+
+    /// <summary>Says whether anything is left to gain. What was trimmed or deleted since <see cref="Reconsider"/> may change that.</summary>
+    public void SetExhausted(bool exhausted) => Locked(() => _exhausted = exhausted);
+
+    /// <summary>Something was trimmed or deleted: appends wait again until it is known what that gains.</summary>
+    public void Relieve()
     {
-        get => Locked(() => _exhausted);
-        set => Locked(() => _exhausted = value);
+        lock (_lock)
+        {
+            _relieved = true;
+        }
+    }
+
+    /// <summary>What is left to gain is found out anew, from here on.</summary>
+    public void Reconsider()
+    {
+        lock (_lock)
+        {
+            _exhausted &= !_relieved;
+            _relieved = false;
+        }
     }
 
     /// <summary>
@@ -75,13 +96,13 @@ public sealed class SegmentTable : ILiveness
         {
             lock (_lock)
             {
-                return !_exhausted || Available >= Reserve;
+                return !_exhausted || _relieved || Available >= Reserve;
             }
         }
     }
 
     /// <summary>True when an ordinary write was refused for want of a segment, and there is still none for it.</summary>
-    public bool IsFull => Locked(() => _exhausted && (Available < Reserve || (_refused && Available <= Reserve)));
+    public bool IsFull => Locked(() => _exhausted && !_relieved && (Available < Reserve || (_refused && Available <= Reserve)));
 
     /// <summary>The use that the next relocation segment will get.</summary>
     public ulong NextRelocationUse
@@ -180,7 +201,7 @@ public sealed class SegmentTable : ILiveness
             if (Available - 1 < (urgent ? 0 : Math.Max(Reserve, CycleFloor)) || (Next < 0 && _nothingBelow && _backed == 0))
             {
                 _refused |= !urgent;
-                return _exhausted ? AppendRoom.NoSpace : AppendRoom.Wait;
+                return _exhausted && !_relieved ? AppendRoom.NoSpace : AppendRoom.Wait;
             }
 
             if (Next < 0)
@@ -313,7 +334,8 @@ public sealed class SegmentTable : ILiveness
     {
         lock (_lock)
         {
-            if (!_byUse.TryGetValue(use, out var segment) || !_segments[segment].IsDead)
+            if (!_byUse.TryGetValue(use, out var segment)
+                || !(_segments[segment].IsDead || Planted == PlantedBug.DropPinnedPage))
             {
                 return false;
             }
@@ -347,6 +369,11 @@ public sealed class SegmentTable : ILiveness
                     ref var segment = ref _segments[index];
                     segment.TreeReferences += change.References;
                     segment.TreeSectors += change.Sectors;
+                    if (Planted == PlantedBug.StaleLiveness && change.References < 0)
+                    {
+                        segment.TreeReferences = segment.TreeSectors = 0;
+                    }
+
                     Invariant.That(segment is { TreeReferences: >= 0, TreeSectors: >= 0 }, "a reference is taken back once");
                 }
             }
