@@ -9,7 +9,7 @@ namespace CloudFs.Core.Disks;
 /// log at its own pace and keeps one entry in memory. Every entry is proved again (hashes, id, link to the one before)
 /// before it is given out.
 /// </summary>
-public sealed class EntryStream
+public sealed class EntryStream : IEntrySource
 {
     private readonly Disk _disk;
     private readonly DiskServices _services;

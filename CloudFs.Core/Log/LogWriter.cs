@@ -88,6 +88,15 @@ public sealed class LogWriter
     /// <summary>The end of the log, open commit included. Under the gate.</summary>
     public LogPosition End => _open is null ? _end : _open.Position.Plus(_open.Filled);
 
+    /// <summary>Bytes of the open segment that nothing was written to yet.</summary>
+    public ulong UnwrittenBytes()
+    {
+        lock (Gate)
+        {
+            return _segments.TryLocate(End.Use, out _) ? (ulong)(DeviceGeometry.SegmentBytes - End.Offset) : 0;
+        }
+    }
+
     /// <summary>
     /// Finds room for items that will stand together in one commit. On Ok the caller, still holding the gate, fills
     /// <paramref name="destination"/> and calls <see cref="Publish"/>; on anything else nothing has happened.

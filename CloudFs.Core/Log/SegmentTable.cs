@@ -118,7 +118,7 @@ public sealed class SegmentTable : ILiveness
     {
         lock (_lock)
         {
-            var tally = new SegmentTally(_segments.Length, Available, 0, 0, 0, 0, 0, 0, 0);
+            var tally = new SegmentTally(_segments.Length, Available, 0, 0, 0, 0, 0, 0, 0, 0, 0);
             foreach (ref readonly var segment in _segments.AsSpan())
             {
                 tally = segment.State switch
@@ -127,13 +127,7 @@ public sealed class SegmentTable : ILiveness
                     SegmentState.Checkpoint => tally with { Checkpoint = tally.Checkpoint + 1 },
                     SegmentState.Bad => tally with { Bad = tally.Bad + 1 },
                     SegmentState.Free => tally,
-                    _ => tally with
-                    {
-                        Log = tally.Log + 1,
-                        Dead = tally.Dead + (segment.IsDead ? 1 : 0),
-                        LiveSectors = tally.LiveSectors + segment.TreeSectors + segment.MemorySectors,
-                        References = tally.References + segment.TreeReferences + segment.MemoryReferences + segment.Pins,
-                    },
+                    _ => CountLog(tally, segment),
                 };
             }
 
@@ -451,6 +445,22 @@ public sealed class SegmentTable : ILiveness
         _segments[segment] = new Segment { IsBacked = true };
         _free++;
         _backed++;
+    }
+
+    private static SegmentTally CountLog(in SegmentTally tally, in Segment segment)
+    {
+        long sectors = segment.TreeSectors + segment.MemorySectors;
+        long references = segment.TreeReferences + segment.MemoryReferences + segment.Pins;
+        var isHistory = !LogPosition.IsRelocation(segment.Use);
+        return tally with
+        {
+            Log = tally.Log + 1,
+            Dead = tally.Dead + (segment.IsDead ? 1 : 0),
+            LiveSectors = tally.LiveSectors + sectors,
+            References = tally.References + references,
+            HistorySectors = tally.HistorySectors + (isHistory ? sectors : 0),
+            HistoryReferences = tally.HistoryReferences + (isHistory ? references : 0),
+        };
     }
 
     private void Change(LogPosition position, int references, int pins, int sectors)

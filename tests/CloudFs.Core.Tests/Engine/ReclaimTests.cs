@@ -140,6 +140,7 @@ public sealed class ReclaimTests
                 Assert.DoesNotContain(host.Engine.GetHealth().Issues, issue => issue.Code == "full");
                 Assert.Equal(IoStatus.Ok, await disk.ZeroAsync(0, 160 << 20, true, None));
                 var space = host.Engine.GetSpace();
+                Assert.Equal(space.Capacity, SpaceAccountingTests.Sum(space));
                 free.Add((space.Free + space.Reclaimable) >> 24);
             }
 
