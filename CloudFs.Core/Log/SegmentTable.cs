@@ -17,6 +17,11 @@ public sealed class SegmentTable : ILiveness
     /// </summary>
     public const int ReserveSegments = 3;
 
+    /// <summary>
+    /// Of the reserve, what appends that can't wait may take: the rest is for relocation, without which nothing would come back.
+    /// </summary>
+    private const int UrgentSegments = 2;
+
     private readonly Lock _lock = new();
     private readonly Segment[] _segments;
     private readonly Dictionary<ulong, int> _byUse = [];
@@ -198,7 +203,8 @@ public sealed class SegmentTable : ILiveness
         lock (_lock)
         {
             segment = Next;
-            if (Available - 1 < (urgent ? 0 : Math.Max(Reserve, CycleFloor)) || (Next < 0 && _nothingBelow && _backed == 0))
+            var floor = urgent ? Reserve - UrgentSegments : Math.Max(Reserve, CycleFloor);
+            if (Available - 1 < floor || (Next < 0 && _nothingBelow && _backed == 0))
             {
                 _refused |= !urgent;
                 return _exhausted && !_relieved ? AppendRoom.NoSpace : AppendRoom.Wait;

@@ -432,7 +432,7 @@ public sealed class Recoverer(
             return false;
         }
 
-        foreach (var (found, segment) in await FindUsesAsync(use))
+        foreach (var (found, segment) in (await FindUsesAsync(use)).Where(pair => !LogPosition.IsRelocation(pair.Key)))
         {
             known.TryAdd(found, segment);
         }
