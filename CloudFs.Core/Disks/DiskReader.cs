@@ -96,6 +96,37 @@ internal sealed class DiskReader(DiskServices services, DiskState state, DamageB
         return (LogRead.Ok, next);
     }
 
+    /// <summary>
+    /// Notes that sectors of an entry were found damaged before anybody read them, as far as the disk still has them from there.
+    /// </summary>
+    /// <returns>How many sectors that were.</returns>
+    public ValueTask<ulong> NoteDamageAsync(LogPosition position, ulong lsn, ulong lba, ulong sectors)
+    {
+        var found = new MappedExtent[BatchExtents];
+        ulong noted = 0;
+        for (var next = lba; next < lba + sectors;)
+        {
+            int count;
+            lock (gate)
+            {
+                count = state.Map.Find(next, lba + sectors, found);
+            }
+
+            foreach (var extent in found.AsSpan(0, count))
+            {
+                if (extent.Content == MappedContent.Data && extent.Position == position && extent.Lsn == lsn)
+                {
+                    Note(extent, new PageReadOutcome(LogRead.Damaged, extent.Lba, extent.Sectors));
+                    noted += extent.Sectors;
+                }
+            }
+
+            next = count == BatchExtents ? found[count - 1].End : lba + sectors;
+        }
+
+        return ValueTask.FromResult(noted);
+    }
+
     private static int Bytes(ulong sectors) => checked((int)(sectors * EntryLayout.SectorSize));
 
     private void Note(in MappedExtent extent, in PageReadOutcome outcome)

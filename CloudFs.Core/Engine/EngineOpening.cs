@@ -7,6 +7,7 @@ using CloudFs.Core.Layout;
 using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
 using CloudFs.Core.Recovery;
+using CloudFs.Core.Scrub;
 
 namespace CloudFs.Core.Engine;
 
@@ -60,7 +61,13 @@ internal static class EngineOpening
         var housekeeper = new Housekeeper(
             settings.Device, services, checkpoints, checkpoints.NewestRollFrom);
         services.Log.Upkeep = housekeeper.Wake;
-        var engine = new StorageEngine(settings.Device, label, services, housekeeper, checkpoints, region, report);
+        var scrubber = new Scrubber(
+            new ScrubSources
+            {
+                Device = settings.Device, Label = label, Services = services, Checkpoint = housekeeper.CheckpointAsync,
+            },
+            settings.ScrubRate, settings.ScrubInterval);
+        var engine = new StorageEngine(settings.Device, label, services, housekeeper, scrubber, checkpoints, region, report);
         var asNamed = await housekeeper.PrepareFirstAsync(recovered.End.NextSegment);
         var logLoop = runtime.Spawn(services.Log.RunAsync);
         engine.Start(logLoop, Task.CompletedTask);
@@ -78,6 +85,7 @@ internal static class EngineOpening
         }
 
         services.Log.ChangeBuffer(found);
+        engine.StartScrub(runtime.Spawn(scrubber.RunAsync));
         Tell(runtime, report);
         return engine;
     }

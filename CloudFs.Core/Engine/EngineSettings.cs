@@ -1,5 +1,6 @@
 using CloudFs.Core.Devices;
 using CloudFs.Core.Primitives;
+using CloudFs.Core.Scrub;
 
 namespace CloudFs.Core.Engine;
 
@@ -24,6 +25,12 @@ public sealed class EngineSettings
     /// <summary>Bytes of the device to use; all of it when null. A label grows to it, and never shrinks.</summary>
     public ulong? SizeBytes { get; init; }
 
+    /// <summary>Bytes a second that scrubbing may read; 0: no scrubbing.</summary>
+    public ulong ScrubRate { get; init; } = Scrubber.DefaultRate;
+
+    /// <summary>Time from the beginning of one scrub to the next; zero: only when asked.</summary>
+    public TimeSpan ScrubInterval { get; init; }
+
     /// <summary>The same with another device.</summary>
     internal EngineSettings Over(IBlockDevice device) => new()
     {
@@ -32,6 +39,8 @@ public sealed class EngineSettings
         Boot = Boot,
         HostId = HostId,
         SizeBytes = SizeBytes,
+        ScrubRate = ScrubRate,
+        ScrubInterval = ScrubInterval,
     };
 }
 

@@ -5,6 +5,7 @@ using CloudFs.Core.Format;
 using CloudFs.Core.Layout;
 using CloudFs.Core.Primitives;
 using CloudFs.Core.Recovery;
+using CloudFs.Core.Scrub;
 
 namespace CloudFs.Core.Engine;
 
@@ -21,11 +22,12 @@ public sealed class StorageEngine : IAsyncDisposable
     private readonly SemaphoreSlim _naming = new(1);
     private Task _logLoop = Task.CompletedTask;
     private Task _houseLoop = Task.CompletedTask;
+    private Task _scrubLoop = Task.CompletedTask;
     private int _disposed;
 
     internal StorageEngine(
-        IBlockDevice device, DeviceLabel label, DiskServices services, Housekeeper housekeeper, CheckpointStore checkpoints,
-        EngineBuffer? region, RecoveryReport recovery)
+        IBlockDevice device, DeviceLabel label, DiskServices services, Housekeeper housekeeper, Scrubber scrubber,
+        CheckpointStore checkpoints, EngineBuffer? region, RecoveryReport recovery)
     {
         _device = device;
         _label = label;
@@ -35,6 +37,7 @@ public sealed class StorageEngine : IAsyncDisposable
         _region = region;
         _ingest = new Ingest(services);
         Recovery = recovery;
+        Scrub = scrubber;
     }
 
     /// <summary>The device's own id, made when it was formatted.</summary>
@@ -45,6 +48,9 @@ public sealed class StorageEngine : IAsyncDisposable
 
     /// <summary>What was found and decided when the device was opened.</summary>
     public RecoveryReport Recovery { get; }
+
+    /// <summary>Reads everything again and again, and tells what it finds.</summary>
+    public Scrubber Scrub { get; }
 
     /// <summary>Opens a device, formatting a blank one, and recovers what it holds. The engine owns the device from the call on.</summary>
     /// <exception cref="DeviceRefusedException">The device can't be used; it was left as it is.</exception>
@@ -145,7 +151,7 @@ public sealed class StorageEngine : IAsyncDisposable
             live * EntryLayout.SectorSize);
     }
 
-    public HealthReport GetHealth() => EngineHealth.Of(_services, Recovery, _housekeeper);
+    public HealthReport GetHealth() => EngineHealth.Of(_services, Recovery, _housekeeper, Scrub);
 
     public EngineCounters GetCounters() => new()
     {
@@ -171,6 +177,9 @@ public sealed class StorageEngine : IAsyncDisposable
             return;
         }
 
+        // The scrub may be waiting for a checkpoint: the housekeeper goes on until it has ended.
+        Scrub.Stop();
+        await _scrubLoop;
         _housekeeper.Stop();
         await _houseLoop;
         foreach (var disk in _services.Disks.All())
@@ -188,6 +197,7 @@ public sealed class StorageEngine : IAsyncDisposable
         _device.Dispose();
         _ingest.Dispose();
         _housekeeper.Dispose();
+        Scrub.Dispose();
         _naming.Dispose();
     }
 
@@ -196,6 +206,8 @@ public sealed class StorageEngine : IAsyncDisposable
         _logLoop = logLoop;
         _houseLoop = houseLoop;
     }
+
+    internal void StartScrub(Task scrubLoop) => _scrubLoop = scrubLoop;
 
     private async Task CloseAsync()
     {

@@ -48,6 +48,7 @@ public sealed class SegmentTable : ILiveness
     private int _dead;
     private ulong _liveSectors;
     private bool _refused;
+    private ulong _held;
 
     /// <param name="count">Segments on the device.</param>
     public SegmentTable(int count)
@@ -294,6 +295,7 @@ public sealed class SegmentTable : ILiveness
             {
                 ref readonly var candidate = ref _segments[i];
                 if (candidate.State == SegmentState.Sealed && candidate.IsDead && candidate.Use < neededFrom.Use
+                    && candidate.Use != _held
                     && candidate.LastSuperseded < durable
                     && (oldest < 0 || candidate.Use < _segments[oldest].Use))
                 {
@@ -312,6 +314,30 @@ public sealed class SegmentTable : ILiveness
             _dead--;
             _free++;
             return use;
+        }
+    }
+
+    /// <summary>
+    /// Keeps a sealed segment from being used for anything else until <see cref="EndHold"/>: for who writes its footer again.
+    /// One at a time. False when it is not there, or not sealed.
+    /// </summary>
+    public bool TryHold(ulong use, int segment)
+    {
+        lock (_lock)
+        {
+            Invariant.That(_held == 0, "one segment is held at a time");
+            var isThere = _byUse.TryGetValue(use, out var found) && found == segment && _segments[found].State == SegmentState.Sealed;
+            _held = isThere ? use : 0;
+            return isThere;
+        }
+    }
+
+    /// <summary>Lets go of what <see cref="TryHold"/> held.</summary>
+    public void EndHold()
+    {
+        lock (_lock)
+        {
+            _held = 0;
         }
     }
 

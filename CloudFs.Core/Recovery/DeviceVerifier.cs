@@ -3,7 +3,6 @@ using CloudFs.Core.Checkpoints;
 using CloudFs.Core.Devices;
 using CloudFs.Core.Format;
 using CloudFs.Core.Layout;
-using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
 
 namespace CloudFs.Core.Recovery;
@@ -24,7 +23,7 @@ public sealed record VerifyOutcome(
 /// <param name="device">The device.</param>
 /// <param name="tell">Told each problem.</param>
 /// <param name="progress">Told bytes of the device done, and to do.</param>
-public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Action<long, long>? progress = null)
+public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Action<long, long>? progress = null) : ISegmentFindings
 {
     private readonly ChainVerifier _chain = new();
     private readonly HashSet<Id160> _broken = [];
@@ -43,13 +42,15 @@ public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Act
         var roots = await new CheckpointStore(device, label.DeviceId).VerifyAsync(label.SegmentCount, Problem);
         var uses = await FindUsesAsync(label, roots, cancellation);
         var durable = new LogPosition(roots.Select(root => root.Durable.Value).DefaultIfEmpty().Max());
+        var verifier = new SegmentVerifier(device, label.DeviceId);
         var previous = 0UL;
         var done = 0;
         foreach (var (use, segment) in uses)
         {
             cancellation.ThrowIfCancellationRequested();
             _gaps += previous + 1 != use ? 1 : 0;
-            await VerifySegmentAsync(label, segment, use, durable, use == uses.Keys.Max());
+            var ending = use == uses.Keys.Max() ? SegmentEnding.Last : SegmentEnding.Sealed;
+            await verifier.VerifyAsync(new SegmentToVerify(segment, use, ending, durable), this);
             previous = use;
             progress?.Invoke(++done * (long)DeviceGeometry.SegmentBytes, uses.Count * (long)DeviceGeometry.SegmentBytes);
         }
@@ -76,152 +77,32 @@ public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Act
         return uses;
     }
 
-    private async Task VerifySegmentAsync(
-        DeviceLabel label, int segment, ulong use, LogPosition durable, bool isLast)
+    void ISegmentFindings.Fault(SegmentFault fault)
     {
-        var walker = new SegmentWalker(device, new SegmentTable(label.SegmentCount), label.DeviceId);
-        var where = $"segment {segment} (use {use})";
-        var footer = await walker.ReadFooterAsync(segment, use);
-        if (footer is null && !isLast)
+        Problem(fault.Message);
+        if (fault is { Kind: SegmentFaultKind.Entry, Disk.IsZero: false })
         {
-            Problem($"{where}: its footer is damaged or missing");
-        }
-
-        var bytes = await walker.ReadSegmentAsync(segment);
-        var everything = new LogPosition(use + 1, 0);
-        var scan = SegmentScan.Scan(
-            bytes, label.DeviceId, use, isLast ? durable : everything, LogPosition.None, footer?.CommitsEnd ?? -1);
-        if (footer is null && !isLast && scan.Frames.Count > 0)
-        {
-            var end = (int)(scan.Frames[^1].Position.Offset + (uint)scan.Frames[^1].Length);
-            scan = SegmentScan.Scan(bytes, label.DeviceId, use, everything, LogPosition.None, end);
-        }
-
-        TellStructure(scan, where);
-        if (footer is { } sealedBy)
-        {
-            await VerifyCopiesAsync(sealedBy, bytes, scan, where);
-        }
-
-        foreach (var item in scan.Items)
-        {
-            VerifyItem(item, bytes, DeviceGeometry.SegmentOffset(segment));
+            _entries++;
+            _broken.Add(fault.Disk);
         }
     }
 
-    private void TellStructure(SegmentScan scan, string where)
+    void ISegmentFindings.Entry(
+        ReadOnlySpan<byte> header, in EntryHeader fields, ReadOnlySpan<byte> body, ulong place, bool pagesHold)
     {
-        if (scan.DamagedRecords > 0)
-        {
-            Problem($"{where}: {scan.DamagedRecords} commit records are damaged (their trailers are whole)");
-        }
-
-        if (scan.DamagedTrailers > 0)
-        {
-            Problem($"{where}: {scan.DamagedTrailers} commit trailers are damaged");
-        }
-
-        foreach (var hole in scan.Holes)
-        {
-            Problem($"{where}: bytes {hole.Start} to {hole.End} can't be read as commits: what was there is lost");
-        }
-    }
-
-    private async ValueTask VerifyCopiesAsync(
-        SegmentFooter footer, ReadOnlyMemory<byte> bytes, SegmentScan scan, string where)
-    {
-        var catalog = await SegmentCatalog.LoadAsync(footer, (place, into) =>
-        {
-            bytes.Slice((int)place, into.Length).CopyTo(into);
-            return ValueTask.FromResult(true);
-        });
-        if (catalog is null)
-        {
-            Problem($"{where}: the table of its footer is damaged");
-            return;
-        }
-
-        if (catalog.DamagedCopies > 0)
-        {
-            Problem($"{where}: {catalog.DamagedCopies} second copies of headers in its footer are damaged");
-        }
-
-        foreach (var item in scan.Items)
-        {
-            var index = catalog.IndexOf(item.Place);
-            if (item.Kind == ScannedKind.Whole && index >= 0 && !catalog.Copy(index).SequenceEqual(item.Header.Span))
-            {
-                Problem($"{where}: the header at byte {item.Place} and its second copy differ");
-            }
-        }
-    }
-
-    private void VerifyItem(in ScannedItem item, ReadOnlyMemory<byte> segment, ulong segmentOffset)
-    {
-        var place = segmentOffset + item.Place;
-        if (DeviceRecord.IsAt(item.Header.Span))
-        {
-            if (item.Kind != ScannedKind.Whole || item.IsRebuilt)
-            {
-                Problem($"byte {place}: a device record is damaged");
-            }
-
-            return;
-        }
-
-        var claimed = EntryHeaderCodec.ReadFields(item.Header.Span, default);
-        var name = $"byte {place}: disk {claimed.Disk} LSN {claimed.Lsn}";
         _entries++;
-        _bytes += claimed.TotalLength;
-        if (item.IsRebuilt)
-        {
-            Problem($"{name}: its header is damaged{(item.Kind == ScannedKind.Whole ? " (it can be had again from its trailer)" : "")}");
-        }
-
-        if (item.Kind != ScannedKind.Whole || !EntryHeaderCodec.TryRead(item.Header.Span, out var fields, out var error))
-        {
-            if (item.Kind == ScannedKind.Whole)
-            {
-                EntryHeaderCodec.TryRead(item.Header.Span, out _, out error);
-                Problem($"{name}: {error.Text()}");
-            }
-
-            _broken.Add(claimed.Disk);
-            return;
-        }
-
-        var body = segment.Span.Slice((int)item.Place + fields.HeaderLength, fields.BodyLength);
-        var pagesHold = VerifyPages(item.Header.Span, fields, body, name);
-        VerifyLink(item.Header.Span, fields, body, name, pagesHold);
-    }
-
-    private bool VerifyPages(ReadOnlySpan<byte> header, in EntryHeader fields, ReadOnlySpan<byte> body, string name)
-    {
-        var hold = true;
-        foreach (var page in EntryPages.Of(header, fields))
-        {
-            var error = page.IsPresent
-                ? EntryBody.VerifyPage(page.Record, body.Slice(page.BodyOffset, page.Record.Length), fields.Kind)
-                : FormatError.None;
-            if (error != FormatError.None)
-            {
-                hold = false;
-                Problem($"{name}: page {page.Index} ({page.Record.Length} bytes of the disk at "
-                    + $"{page.Lba * EntryLayout.SectorSize}): {error.Text()}");
-            }
-        }
-
-        return hold;
+        _bytes += fields.TotalLength;
+        VerifyLink(header, fields, body, place, pagesHold);
     }
 
     private void VerifyLink(
-        ReadOnlySpan<byte> header, in EntryHeader fields, ReadOnlySpan<byte> body, string name, bool pagesHold)
+        ReadOnlySpan<byte> header, in EntryHeader fields, ReadOnlySpan<byte> body, ulong place, bool pagesHold)
     {
         var head = _chain.HeadOf(fields.Disk);
         EntryBodyParsed? parsed = null;
         if (pagesHold && !EntryBodyParsed.TryParse(fields.Kind, body, out parsed, out var fault))
         {
-            Problem($"{name}: {fault}");
+            Problem($"{Name(fields, place)}: {fault}");
             pagesHold = false;
         }
 
@@ -241,7 +122,7 @@ public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Act
                 return;
             }
 
-            Problem($"{name}: {verdict}");
+            Problem($"{Name(fields, place)}: {verdict}");
         }
 
         if (!pagesHold)
@@ -256,6 +137,8 @@ public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Act
 
         _chain.Begin(head.Next(fields, parsed));
     }
+
+    private static string Name(in EntryHeader fields, ulong place) => $"byte {place}: disk {fields.Disk} LSN {fields.Lsn}";
 
     private void Problem(string what)
     {
