@@ -64,7 +64,10 @@ internal static class EngineOpening
         var scrubber = new Scrubber(
             new ScrubSources
             {
-                Device = settings.Device, Label = label, Services = services, Checkpoint = housekeeper.CheckpointAsync,
+                Device = settings.Device,
+                Label = label,
+                Services = services,
+                Checkpoint = housekeeper.CheckpointAsync,
             },
             settings.ScrubRate, settings.ScrubInterval);
         var engine = new StorageEngine(settings.Device, label, services, housekeeper, scrubber, checkpoints, region, report);

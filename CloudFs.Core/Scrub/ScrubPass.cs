@@ -24,19 +24,23 @@ internal sealed class ScrubPass(ScrubSources sources, ScrubTally tally, PacedDev
 
     private DeviceLabel Label => sources.Label;
 
+    /// <summary>Bytes to go through: what lies before the segments, and so many of them.</summary>
+    public static ulong BytesOf(int segments) =>
+        DeviceGeometry.SegmentsOffset + ((ulong)segments * DeviceGeometry.SegmentBytes);
+
     public async Task RunAsync()
     {
         var uses = Services.Segments.Snapshot().Select(held => (held.Segment, held.Use)).OrderBy(held => held.Use).ToList();
-        tally.Begin((ulong)DeviceGeometry.SegmentsOffset + ((ulong)uses.Count * DeviceGeometry.SegmentBytes));
+        tally.Begin(BytesOf(uses.Count));
         await CheckLabelAsync();
         await CheckCheckpointsAsync();
         await CheckIndexAsync();
-        tally.Reach(DeviceGeometry.SegmentsOffset);
+        tally.Reach(BytesOf(0));
         var verifier = new SegmentVerifier(device, Label.DeviceId, device.BreatheAsync);
         for (var i = 0; i < uses.Count; i++)
         {
             await CheckSegmentAsync(verifier, uses[i].Segment, uses[i].Use);
-            tally.Reach(DeviceGeometry.SegmentsOffset + ((ulong)(i + 1) * DeviceGeometry.SegmentBytes));
+            tally.Reach(BytesOf(i + 1));
         }
     }
 

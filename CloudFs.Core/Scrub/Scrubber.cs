@@ -61,6 +61,7 @@ public sealed class Scrubber(ScrubSources sources, ulong rate, TimeSpan interval
             }
 
             _running = _newest = new ScrubTally(++_passes, NowMicros, Tell);
+            _running.Begin(ScrubPass.BytesOf(sources.Services.Segments.Snapshot().Count));
             _begun = _time.GetTimestamp();
         }
 

@@ -33,6 +33,14 @@ internal sealed class DaemonArguments
         HelpText = "Where unflushed writes are kept so that they outlive the process. Best on tmpfs.")]
     public string? BufferDir { get; set; }
 
+    [Option("scrub-rate", MetaValue = "SIZE",
+        HelpText = "Bytes a second that scrubbing reads at most; 0 turns it off. Default 8M.")]
+    public string? ScrubRate { get; set; }
+
+    [Option("scrub-interval", MetaValue = "TIME",
+        HelpText = "From one scrub to the next: 12h, 7d; 0: only when asked. Default 7d.")]
+    public string? ScrubInterval { get; set; }
+
     [Option("log-format", MetaValue = "text|json", HelpText = "How log lines look on standard error. Default text.")]
     public string? LogFormat { get; set; }
 

@@ -1,5 +1,6 @@
 using System.Net;
 using CloudFs.Core.Primitives;
+using CloudFs.Core.Scrub;
 
 namespace CloudFs.Daemon.Hosting;
 
@@ -40,6 +41,12 @@ internal sealed record DaemonOptions
     /// Where the buffers of unflushed writes lie that outlive the process; null: the engine's own choice.
     /// </summary>
     public string? BufferDirectory { get; init; }
+
+    /// <summary>Bytes a second that scrubbing reads at most; 0: no scrubbing.</summary>
+    public ulong ScrubRate { get; init; } = Scrubber.DefaultRate;
+
+    /// <summary>From the beginning of one scrub to the next; zero: only when asked.</summary>
+    public TimeSpan ScrubInterval { get; init; } = TimeSpan.FromDays(7);
 
     public bool Insecure { get; init; }
 

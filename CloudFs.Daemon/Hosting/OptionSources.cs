@@ -21,6 +21,8 @@ internal static class OptionSources
             ("nbd-socket", a => a.NbdSocket, (a, v) => a.NbdSocket = v),
             ("host-id", a => a.HostId, (a, v) => a.HostId = v),
             ("buffer-dir", a => a.BufferDir, (a, v) => a.BufferDir = v),
+            ("scrub-rate", a => a.ScrubRate, (a, v) => a.ScrubRate = v),
+            ("scrub-interval", a => a.ScrubInterval, (a, v) => a.ScrubInterval = v),
             ("log-format", a => a.LogFormat, (a, v) => a.LogFormat = v),
         ];
 

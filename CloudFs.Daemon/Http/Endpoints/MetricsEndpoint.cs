@@ -2,6 +2,7 @@ using System.Globalization;
 using CloudFs.Core.Contracts;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Engine;
+using CloudFs.Core.Scrub;
 using CloudFs.Daemon.Hosting;
 
 namespace CloudFs.Daemon.Http.Endpoints;
@@ -18,6 +19,7 @@ internal static class MetricsEndpoint
         AddHealth(text, services.Health.Combine(exchange.Engine.GetHealth()));
         AddEngine(text, exchange.Engine.GetCounters());
         AddSpace(text, exchange.Engine.GetSpace());
+        AddScrub(text, exchange.Engine.Scrub.GetStatus());
         AddDisks(text, [.. exchange.Engine.ListDisks().Select(disk => disk.GetStatus())]);
         NbdMetricsText.Add(text, services.Nbd.GetMetrics());
         AddHttp(text, services);
@@ -64,6 +66,19 @@ internal static class MetricsEndpoint
             "cloudfs_device_reclaimable_bytes", "Bytes in segments that hold nothing live.", space.Reclaimable);
         text.Gauge("cloudfs_device_reserved_bytes", "Bytes kept back for deletes and views.", space.Reserved);
         text.Gauge("cloudfs_device_live_bytes", "Bytes that some disk's present version reads.", space.Live);
+    }
+
+    private static void AddScrub(MetricsText text, ScrubStatus scrub)
+    {
+        text.Counter("cloudfs_scrub_bytes_total", "Bytes that scrubs read.", scrub.BytesReadInAll);
+        text.Gauge("cloudfs_scrub_running", "1 while a scrub is under way.", scrub.Running ? 1 : 0);
+        text.Gauge("cloudfs_scrub_findings", "Findings of the newest scrub.", scrub.FindingCount);
+        text.Gauge(
+            "cloudfs_scrub_progress_ratio", "How much of the newest scrub is done, 0 to 1.",
+            scrub.BytesTotal == 0 ? 0 : Math.Round((double)scrub.BytesDone / scrub.BytesTotal, 4));
+        text.Gauge(
+            "cloudfs_scrub_completed_timestamp_seconds", "When a scrub last reached its end; 0 for never.",
+            scrub.LastCompletedMicros / 1_000_000);
     }
 
     private static void AddDisks(MetricsText text, IReadOnlyList<DiskStatus> disks)

@@ -65,6 +65,9 @@ public sealed class RouteDocTests
     [InlineData("Space", typeof(SpaceJson))]
     [InlineData("Health", typeof(HealthJson))]
     [InlineData("HealthIssue", typeof(HealthIssueJson))]
+    [InlineData("Scrub", typeof(ScrubJson))]
+    [InlineData("ScrubFinding", typeof(ScrubFindingJson))]
+    [InlineData("ScrubRange", typeof(ScrubRangeJson))]
     public void OpenApi_describes_the_record(string schema, Type record)
     {
         using var document = Read();
