@@ -27,6 +27,7 @@ public sealed class SegmentTable : ILiveness
     private bool _exhausted;
     private bool _relieved;
     private ulong _nextRelocation = LogPosition.FirstRelocationUse;
+    private ulong _held;
 
     /// <param name="count">Segments on the device.</param>
     public SegmentTable(int count)
@@ -334,7 +335,7 @@ public sealed class SegmentTable : ILiveness
     {
         lock (_lock)
         {
-            if (!_byUse.TryGetValue(use, out var segment)
+            if (use == _held || !_byUse.TryGetValue(use, out var segment)
                 || !(_segments[segment].IsDead || Planted == PlantedBug.DropPinnedPage))
             {
                 return false;
@@ -342,6 +343,30 @@ public sealed class SegmentTable : ILiveness
 
             GiveBack(segment);
             return true;
+        }
+    }
+
+    /// <summary>
+    /// Keeps a sealed segment from being used for anything else until <see cref="EndHold"/>: for who writes its footer again.
+    /// One at a time. False when it is not there, or not sealed.
+    /// </summary>
+    public bool TryHold(ulong use, int segment)
+    {
+        lock (_lock)
+        {
+            Invariant.That(_held == 0, "one segment is held at a time");
+            var isThere = _byUse.TryGetValue(use, out var found) && found == segment && _segments[found].State == SegmentState.Sealed;
+            _held = isThere ? use : 0;
+            return isThere;
+        }
+    }
+
+    /// <summary>Lets go of what <see cref="TryHold"/> held.</summary>
+    public void EndHold()
+    {
+        lock (_lock)
+        {
+            _held = 0;
         }
     }
 
