@@ -20,6 +20,9 @@ internal sealed class Housekeeper(
     /// <summary>Extents in memory that a checkpoint is due at, whatever the log has grown: 16 MiB of them.</summary>
     private const int LayerExtentsMax = 256 << 10;
 
+    /// <summary>How many free segments are tried before the file system below is taken to be full.</summary>
+    private const int CandidatesMax = 1024;
+
     /// <summary>How old a checkpoint gets while the log grows.</summary>
     private static readonly TimeSpan CheckpointInterval = TimeSpan.FromSeconds(60);
 
@@ -162,30 +165,54 @@ internal sealed class Housekeeper(
             return true;
         }
 
-        var free = services.Segments.FindFree(out var isBacked);
+        var free = services.Segments.FindFree();
         if (free < 0)
         {
-            return true;
-        }
-
-        if (!isBacked && !await TryReserveAsync(free))
-        {
-            _belowIsFull = "the file system below the device is full: writes answer ENOSPC until it has room again, or until what "
-                + "is dead here can be used again; trim, delete a disk or make room there";
-            if (!services.Segments.NothingBelow)
+            var candidates = services.Segments.FindUnbacked(CandidatesMax);
+            if (candidates.Count == 0)
             {
-                services.Segments.NothingBelow = true;
-                services.Log.RoomMayHaveChanged();
+                return true;
             }
 
+            free = await ReserveOneAsync(candidates);
+            NoteBelow(isFull: free < 0);
+        }
+
+        if (free < 0)
+        {
             return false;
         }
 
-        _belowIsFull = isBacked ? _belowIsFull : null;
-        services.Segments.NothingBelow &= isBacked;
         services.Segments.SetNext(free);
         services.Log.RoomMayHaveChanged();
         return true;
+    }
+
+    /// <summary>The first of these whose blocks can be had: a segment that was used before a restart lies on blocks already.</summary>
+    private async Task<int> ReserveOneAsync(List<int> candidates)
+    {
+        foreach (var candidate in candidates)
+        {
+            if (await TryReserveAsync(candidate))
+            {
+                return candidate;
+            }
+        }
+
+        return -1;
+    }
+
+    private void NoteBelow(bool isFull)
+    {
+        _belowIsFull = isFull
+            ? "the file system below the device is full: writes answer ENOSPC until it has room again, or until what is dead here "
+                + "can be used again; trim, delete a disk or make room there"
+            : null;
+        if (services.Segments.NothingBelow != isFull)
+        {
+            services.Segments.NothingBelow = isFull;
+            services.Log.RoomMayHaveChanged();
+        }
     }
 
     private ValueTask<bool> TryReserveAsync(int segment) =>

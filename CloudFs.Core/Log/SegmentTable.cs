@@ -18,7 +18,7 @@ public sealed class SegmentTable : ILiveness
     public const int ReserveSegments = 3;
 
     private readonly Lock _lock = new();
-    private readonly Segment[] _segments;
+    private readonly HeldSegment[] _segments;
     private readonly Dictionary<ulong, int> _byUse = [];
     private int _free;
     private int _backed;
@@ -32,7 +32,7 @@ public sealed class SegmentTable : ILiveness
     /// <param name="count">Segments on the device.</param>
     public SegmentTable(int count)
     {
-        _segments = new Segment[count];
+        _segments = new HeldSegment[count];
         _free = count;
     }
 
@@ -55,7 +55,7 @@ public sealed class SegmentTable : ILiveness
     /// </summary>
     public bool IsExhausted => Locked(() => _exhausted && !_relieved);
 
-    /// <summary>Says whether anything is left to gain. What was trimmed or deleted since <see cref="Reconsider"/> may change that.</summary>
+    /// <summary>Says whether anything is left to gain. Trims since <see cref="Reconsider"/> may change that.</summary>
     public void SetExhausted(bool exhausted) => Locked(() => _exhausted = exhausted);
 
     /// <summary>Something was trimmed or deleted: appends wait again until it is known what that gains.</summary>
@@ -128,7 +128,7 @@ public sealed class SegmentTable : ILiveness
                     SegmentState.Checkpoint => tally with { Checkpoint = tally.Checkpoint + 1 },
                     SegmentState.Bad => tally with { Bad = tally.Bad + 1 },
                     SegmentState.Free => tally,
-                    _ => CountLog(tally, segment),
+                    _ => segment.AddTo(tally),
                 };
             }
 
@@ -234,23 +234,24 @@ public sealed class SegmentTable : ILiveness
         }
     }
 
-    /// <summary>
-    /// A free segment that could become the next, or -1: one that lies on blocks of its own, if there is any; else one whose
-    /// blocks have to be reserved first. It is not taken by this.
-    /// </summary>
-    public int FindFree(out bool isBacked)
+    /// <summary>A free segment on blocks of its own that could become the next; -1 when there is none. Not taken by this.</summary>
+    public int FindFree() => Locked(() => FindFree(backed: true, ascending: true));
+
+    /// <summary>Free segments whose blocks have to be reserved first, ascending, at most so many.</summary>
+    public List<int> FindUnbacked(int most)
     {
         lock (_lock)
         {
-            isBacked = true;
-            var segment = FindFree(backed: true, ascending: true);
-            if (segment < 0)
+            var found = new List<int>();
+            for (var i = 0; i < _segments.Length && found.Count < most; i++)
             {
-                isBacked = false;
-                segment = FindFree(backed: false, ascending: true);
+                if (_segments[i] is { State: SegmentState.Free, IsBacked: false } && i != Next)
+                {
+                    found.Add(i);
+                }
             }
 
-            return segment;
+            return found;
         }
     }
 
@@ -456,7 +457,7 @@ public sealed class SegmentTable : ILiveness
     {
         _free--;
         _backed -= _segments[segment].IsBacked ? 1 : 0;
-        _segments[segment] = new Segment { State = state, Use = use, IsBacked = true };
+        _segments[segment] = new HeldSegment { State = state, Use = use, IsBacked = true };
         if (use != 0)
         {
             _byUse.Add(use, segment);
@@ -466,25 +467,9 @@ public sealed class SegmentTable : ILiveness
     private void GiveBack(int segment)
     {
         _byUse.Remove(_segments[segment].Use);
-        _segments[segment] = new Segment { IsBacked = true };
+        _segments[segment] = new HeldSegment { IsBacked = true };
         _free++;
         _backed++;
-    }
-
-    private static SegmentTally CountLog(in SegmentTally tally, in Segment segment)
-    {
-        long sectors = segment.TreeSectors + segment.MemorySectors;
-        long references = segment.TreeReferences + segment.MemoryReferences + segment.Pins;
-        var isHistory = !LogPosition.IsRelocation(segment.Use);
-        return tally with
-        {
-            Log = tally.Log + 1,
-            Dead = tally.Dead + (segment.IsDead ? 1 : 0),
-            LiveSectors = tally.LiveSectors + sectors,
-            References = tally.References + references,
-            HistorySectors = tally.HistorySectors + (isHistory ? sectors : 0),
-            HistoryReferences = tally.HistoryReferences + (isHistory ? references : 0),
-        };
     }
 
     private void Change(LogPosition position, int references, int pins, int sectors)
@@ -505,22 +490,5 @@ public sealed class SegmentTable : ILiveness
                 Invariant.That(segment is { MemoryReferences: >= 0, Pins: >= 0 }, "a reference is taken back once");
             }
         }
-    }
-
-    private struct Segment
-    {
-        public SegmentState State;
-        public bool IsBacked;
-        public ulong Use;
-        public int TreeReferences;
-        public int TreeSectors;
-        public int MemoryReferences;
-        public int MemorySectors;
-        public int Pins;
-        public ulong SealedAt;
-        public ulong SealedMicros;
-
-        public readonly bool IsDead =>
-            State == SegmentState.Sealed && TreeReferences == 0 && MemoryReferences == 0 && Pins == 0;
     }
 }

@@ -162,7 +162,7 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
         var start = IndexPageNumber.AreaOffset(segment);
         if (!area.IsReserved)
         {
-            if (!await device.TryReserveAsync(start, (ulong)area.Slots * IndexPageLayout.Size).ConfigureAwait(false))
+            if (!await device.TryReserveAsync(start, (ulong)area.Slots * IndexPageLayout.Size))
             {
                 throw new IndexSpaceException("what lies below the device has no room for index pages");
             }
@@ -170,7 +170,7 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
             area.IsReserved = true;
         }
 
-        await device.WriteAsync(start + ((ulong)slot * IndexPageLayout.Size), bytes).ConfigureAwait(false);
+        await device.WriteAsync(start + ((ulong)slot * IndexPageLayout.Size), bytes);
         Interlocked.Add(ref _bytesWritten, bytes.Length);
     }
 

@@ -125,7 +125,7 @@ internal static class DaemonCommandLine
             Insecure = given.Insecure,
             LogFormat = given.LogFormat == "json" ? LogFormat.Json : LogFormat.Text,
         };
-        return CheckScrub(given, ref options) is { } wrong ? Refused(wrong) : CheckAddresses(given, options);
+        return CheckScrub(given, ref options) is { } refusal ? Refused(refusal) : CheckAddresses(given, options);
     }
 
     private static bool TryReadBounds(DaemonArguments given, out long indexCache, out TimeSpan historyMin, out string wrong)

@@ -25,7 +25,7 @@ internal sealed class SpaceOf(SegmentTable segments) : IRelocationSpace
     public bool TryBegin(int stream, out ulong use, out int segment)
     {
         use = 0;
-        segment = Begun.Count < Allowed ? segments.FindFree(out _) : -1;
+        segment = Begun.Count < Allowed ? segments.FindUnbacked() : -1;
         if (segment < 0)
         {
             return false;
@@ -110,7 +110,7 @@ internal sealed class RelocationRig
 
         segment.Seal(-1);
         Built.Add(use, segment);
-        var at = Table.FindFree(out _);
+        var at = Table.FindUnbacked();
         Table.Occupy(at, SegmentState.Sealed, use);
         await Device.WriteAsync(DeviceGeometry.SegmentOffset(at), segment.Bytes);
         await Device.FlushAsync();
