@@ -47,6 +47,23 @@ internal sealed class Checkpointer(
         }
     }
 
+    /// <summary>The index pages in use.</summary>
+    internal IndexSpace Space => space;
+
+    /// <summary>Looks at the trees while no checkpoint replaces them.</summary>
+    internal async Task BetweenAsync(Func<Task> look)
+    {
+        await _one.WaitAsync();
+        try
+        {
+            await look();
+        }
+        finally
+        {
+            _one.Release();
+        }
+    }
+
     public void Dispose() => _one.Dispose();
 
     private async Task<bool> WriteOneAsync(RelocationPlan? moved)
