@@ -41,6 +41,12 @@ internal sealed class Checkpointer(
         {
             return await WriteOneAsync(moved);
         }
+        catch (DeviceException)
+        {
+            // Nothing is written from here on, so that it is all the same which pages of it are there.
+            space.Abandon();
+            throw;
+        }
         finally
         {
             _one.Release();
