@@ -7,25 +7,17 @@ namespace CloudFs.Core.Compaction;
 
 /// <summary>
 /// Writes copies into segments of the log's own format, one segment at a time for each stream. A segment stays open
-/// over many cycles, so that no cycle leaves a half-empty one behind; but whenever a cycle ends, each has a footer, so that
-/// what a checkpoint refers to needs nothing that is in memory.
+/// over many cycles, so that no cycle leaves a half-empty one behind; when it is full it gets its footer. Until then a
+/// checkpoint calls it open: a start after a crash scans it and gives it its footer.
 /// <para>
-/// A footer that a checkpoint may depend on is not overwritten: the next one's copies lie below it, and only the last block of
-/// the segment, which holds nothing but the record, is written anew. Whichever record a cut leaves there leads to copies that
-/// are whole. The copies below cost room, so a segment that is mostly full is not gone on with.
-/// </para>
-/// <para>
-/// Crash order of a cycle: (1) commits, each behind what was flushed; (2) a flush; (3) copies; (4) a flush; (5) records; (6) the
-/// caller's flush and its checkpoint. What a cut before that leaves behind, nothing refers to.
+/// Crash order of a cycle: (1) commits, each behind what was flushed; (2) a flush; (3) of full segments the copies, a flush, the
+/// records; (4) the caller's flush and its checkpoint. What a cut before that leaves behind, nothing refers to.
 /// </para>
 /// </summary>
 internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace space, Id160 deviceId, int physicalBlock)
 {
     /// <summary>A commit is closed before it grows beyond this, unless a single entry does.</summary>
     public const int CommitBytes = 1 << 20;
-
-    /// <summary>A segment that is full up to here at the end of a cycle is not gone on with.</summary>
-    private const int FullFrom = DeviceGeometry.SegmentBytes * 3 / 4;
 
     private readonly Dictionary<int, Stream> _streams = [];
     private readonly List<ulong> _full = [];
@@ -87,8 +79,11 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
         taking.PendingItems += size.Items;
     }
 
-    /// <summary>Writes what is open, flushes it, and gives every segment that has something new its footer.</summary>
-    /// <param name="seal">True to go on with none of the segments.</param>
+    /// <summary>
+    /// Writes what is open and flushes it. Segments that the next cycle goes on with get no footer yet: it would take the room
+    /// of entries each time. A start after a crash gives them theirs.
+    /// </summary>
+    /// <param name="seal">True to go on with none of the segments: each gets its footer.</param>
     /// <param name="pace">Told bytes written.</param>
     public async ValueTask FinishAsync(bool seal, Func<int, ValueTask> pace)
     {
@@ -98,13 +93,10 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
             await WriteCommitAsync(stream, pace);
         }
 
-        await WriteFootersAsync([.. _streams.Values.Where(stream => stream.NeedsFooter)], pace);
-        foreach (var stream in _streams.Values.Where(stream => stream.Catalog is not null))
+        await FlushAsync();
+        foreach (var stream in _streams.Values.Where(stream => seal && stream.Catalog is not null))
         {
-            if (seal || stream.End.Offset > FullFrom)
-            {
-                Retire(stream);
-            }
+            await SealAsync(stream, pace);
         }
 
         TellFull();

@@ -47,6 +47,29 @@ internal sealed class Checkpointer(
             services.Log.Fail(e);
             throw;
         }
+        catch (DeviceException)
+        {
+            // Nothing is written from here on, so that it is all the same which pages of it are there.
+            space.Abandon();
+            throw;
+        }
+        finally
+        {
+            _one.Release();
+        }
+    }
+
+    /// <summary>The index pages in use.</summary>
+    internal IndexSpace Space => space;
+
+    /// <summary>Looks at the trees while no checkpoint replaces them.</summary>
+    internal async Task BetweenAsync(Func<Task> look)
+    {
+        await _one.WaitAsync();
+        try
+        {
+            await look();
+        }
         finally
         {
             _one.Release();

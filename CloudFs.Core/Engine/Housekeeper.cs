@@ -34,6 +34,7 @@ internal sealed class Housekeeper(
     private DateTimeOffset _checkpointedAt = services.Runtime.Time.GetUtcNow();
     private readonly System.Collections.Concurrent.ConcurrentQueue<TaskCompletionSource<bool>> _compact = new();
     private bool _told;
+    private bool _ended;
 
     /// <summary>Why it can't do its work now; null when it can.</summary>
     public string? Trouble => _belowIsFull ?? checkpointer.Trouble;
@@ -65,6 +66,8 @@ internal sealed class Housekeeper(
             services.Log.Fail(e);
         }
 
+        Volatile.Write(ref _ended, true);
+        RefuseCompaction();
         TellFailure();
     }
 
@@ -78,7 +81,20 @@ internal sealed class Housekeeper(
         var asked = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
         _compact.Enqueue(asked);
         _wake.Set();
+        if (Volatile.Read(ref _ended))
+        {
+            RefuseCompaction();
+        }
+
         return asked.Task;
+    }
+
+    private void RefuseCompaction()
+    {
+        while (_compact.TryDequeue(out var asked))
+        {
+            asked.TrySetResult(false);
+        }
     }
 
     /// <summary>Chooses the next segment: the one that the log's end names, if it can be had. False when another was taken.</summary>
@@ -106,9 +122,11 @@ internal sealed class Housekeeper(
             await checkpointer.WriteAsync();
         }
 
-        while (_compact.TryDequeue(out var asked))
+        // Answered only when it is done: one that is cut off is refused when the loop ends.
+        while (_compact.TryPeek(out var asked))
         {
-            asked.SetResult(await checkpointer.WriteAsync() && await compactor.ForceAsync(_stop.Token));
+            asked.TrySetResult(await checkpointer.WriteAsync() && await compactor.ForceAsync(_stop.Token));
+            _compact.TryDequeue(out _);
         }
 
         var compacted = await compactor.RunAsync(_stop.Token);

@@ -133,6 +133,11 @@ public sealed class StorageEngine : IAsyncDisposable
         return _services.Log.FlushAsync();
     }
 
+    /// <summary>For those who hold what is counted against what is there.</summary>
+    internal DiskServices Services => _services;
+
+    internal EngineUpkeep Upkeep => _upkeep;
+
     /// <summary>Writes a checkpoint now.</summary>
     internal Task<bool> CheckpointAsync() => _upkeep.Checkpointer.WriteAsync();
 

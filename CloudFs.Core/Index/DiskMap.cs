@@ -24,6 +24,9 @@ public sealed class DiskMap(ILiveness? memory)
     /// <summary>Everything up to this LSN is in the tree; what came after may be in it too, never in the active layer alone.</summary>
     public ulong MergedLsn { get; private set; }
 
+    /// <summary>The layers, oldest first: all but the last are frozen.</summary>
+    internal IReadOnlyList<ExtentMap> Layers => _layers;
+
     /// <summary>Extents in memory.</summary>
     public int LayerExtents => _layers.Sum(layer => layer.Count);
 

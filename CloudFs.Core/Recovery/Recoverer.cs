@@ -389,6 +389,7 @@ public sealed class Recoverer(
             return false;
         }
 
+        // What was relocated stands beside the log: no use of it follows another.
         foreach (var (found, segment) in (await FindUsesAsync(use)).Where(pair => !LogPosition.IsRelocation(pair.Key)))
         {
             known.TryAdd(found, segment);

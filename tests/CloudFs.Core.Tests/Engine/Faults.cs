@@ -41,6 +41,9 @@ internal sealed class Faults(Random random, TimeProvider time)
     /// <summary>True when blocks were made unreadable, and may be still.</summary>
     public bool HasUnreadable => _unreadable.Count > 0;
 
+    /// <summary>True when reads may fail from now on.</summary>
+    public bool HasReadFaults => IsOn && Left > 0 && _rates[(int)Fault.ReadError] + _rates[(int)Fault.LastingReadError] > 0;
+
     public double this[Fault fault]
     {
         set => _rates[(int)fault] = value;

@@ -99,8 +99,8 @@ internal sealed class SimulatedHost(Simulation simulation, Random random, Memory
         return stopped;
     }
 
-    /// <summary>Opens a copy of the device, with or without its checkpoints, and without a write buffer.</summary>
-    public Task<StorageEngine> OpenCopyAsync(bool withCheckpoints)
+    /// <summary>Opens a copy of the device, with or without its checkpoints and index, and without a write buffer.</summary>
+    public Task<StorageEngine> OpenCopyAsync(bool withCheckpoints, bool withIndex = true)
     {
         var copy = Device.Copy();
         copy.Faults = null;
@@ -109,6 +109,12 @@ internal sealed class SimulatedHost(Simulation simulation, Random random, Memory
         {
             copy.Erase(DeviceGeometry.CheckpointSlotOffset(0), 4096);
             copy.Erase(DeviceGeometry.CheckpointSlotOffset(1), 4096);
+        }
+
+        if (!withIndex)
+        {
+            var index = DeviceGeometry.CheckpointSlotOffset(DeviceGeometry.CheckpointSlots);
+            copy.Erase(index, (int)(DeviceGeometry.SegmentsOffset - index));
         }
 
         return OpenAsync(copy, Rent(), 77);

@@ -1,5 +1,8 @@
+using CloudFs.Core.Chain;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Engine;
+using CloudFs.Core.Format;
+using CloudFs.Core.Layout;
 using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
 using CloudFs.Core.Tests.Engine;
@@ -17,6 +20,9 @@ internal enum Operation
     Checkpoint,
     Rename,
     Delete,
+
+    /// <summary>Everything that is sealed is compacted: what was written before the last start.</summary>
+    Compact,
 }
 
 /// <summary>
@@ -56,14 +62,15 @@ internal sealed class CrashPoints : IDeviceRecorder, IDisposable
         _region.AsSpan(0, WriteBuffer.HeaderBytes).Clear();
         Simulation.Run(1, simulation => LiveAsync(simulation, history, planted), shuffle: false);
         var states = 0;
+        var rebuilds = history[^1] == Operation.Compact || history.Count == 1;
         foreach (var moment in _moments)
         {
             states++;
-            Recover(moment, moment.Device.Copy(), moment.Region, "the process died", planted);
+            Recover(moment, moment.Device.Copy(), moment.Region, "the process died", planted, rebuilds);
             foreach (var (kept, what) in Choices(moment.Device.UnflushedLengths()))
             {
                 states++;
-                Recover(moment, moment.Device.PowerCut(kept), null, $"the power went and left {what}", planted);
+                Recover(moment, moment.Device.PowerCut(kept), null, $"the power went and left {what}", planted, rebuilds);
             }
         }
 
@@ -113,6 +120,7 @@ internal sealed class CrashPoints : IDeviceRecorder, IDisposable
     {
         var device = new MemoryDevice(120UL << 20, 4096, _arena);
         var ids = new Random(1);
+        var random = new Random(history.Count);
         _engine = await OpenAsync(simulation, device, _region, Boot, ids, planted);
         for (var i = 0; i < 2; i++)
         {
@@ -120,8 +128,19 @@ internal sealed class CrashPoints : IDeviceRecorder, IDisposable
             _models.Add(new WorldDisk(disk.Id, disk.Durable, DiskBytes, null));
         }
 
+        if (history.Contains(Operation.Compact))
+        {
+            // An orderly end seals the segment, so that there is one to compact.
+            await DoAsync(Operation.Write, random);
+            await DoAsync(Operation.FuaWrite, random);
+            await _engine.DisposeAsync();
+            device = device.Kill();
+            _engine = await OpenAsync(simulation, device, _region, Boot, ids, planted);
+            _models.ForEach(model => model.Recovered(
+                _engine.TryGetDisk(model.Id.ToString(), out var disk) ? disk : null, nothingLost: true, mayLose: false));
+        }
+
         // Something durable to lose, and the log at rest.
-        var random = new Random(history.Count);
         await DoAsync(Operation.FuaWrite, random);
         await Task.Delay(TimeSpan.FromSeconds(1), simulation.Time);
         for (var i = 0; i < history.Count; i++)
@@ -158,6 +177,10 @@ internal sealed class CrashPoints : IDeviceRecorder, IDisposable
                 break;
             case Operation.Checkpoint:
                 Assert.True(await _engine.CheckpointAsync());
+                break;
+            case Operation.Compact:
+                // A second one in a history may find nothing.
+                await _engine.CompactAsync();
                 break;
             case Operation.Rename:
                 var name = $"disk{random.Next()}";
@@ -196,7 +219,7 @@ internal sealed class CrashPoints : IDeviceRecorder, IDisposable
             _region[..(WriteBuffer.HeaderBytes + used)]));
     }
 
-    private void Recover(Moment moment, MemoryDevice device, byte[]? region, string what, PlantedBug planted)
+    private void Recover(Moment moment, MemoryDevice device, byte[]? region, string what, PlantedBug planted, bool rebuilds)
     {
         try
         {
@@ -206,24 +229,66 @@ internal sealed class CrashPoints : IDeviceRecorder, IDisposable
             {
                 var engine = await OpenAsync(
                     simulation, device, _scratch, region is null ? NextBoot : Boot, new Random(2), planted);
-                Assert.Empty(engine.GetHealth().Issues);
-                foreach (var model in moment.Models.Where(model => !model.IsGone).Select(model => model.Fork()))
+                await CheckAsync(engine, moment, region is not null);
+                await Audit.RunAsync(engine);
+                if (!rebuilds)
                 {
-                    var disk = engine.TryGetDisk(model.Id.ToString(), out var found) ? found : null;
-                    model.Recovered(disk, nothingLost: region is not null, mayLose: false);
-                    if (disk is not null)
-                    {
-                        var contents = new byte[DiskBytes];
-                        Assert.Equal(IoStatus.Ok, await disk.ReadAsync(0, contents, None));
-                        Assert.True(model.Contents.SequenceEqual(contents), "the disk holds something else");
-                    }
+                    return;
                 }
+
+                // All that was found is durable by now, and can be had without checkpoints, too.
+                var copy = device.Copy();
+                copy.Erase(DeviceGeometry.CheckpointSlotOffset(0), 4096);
+                copy.Erase(DeviceGeometry.CheckpointSlotOffset(1), 4096);
+                _scratch.AsSpan(0, WriteBuffer.HeaderBytes).Clear();
+                var heads = engine.ListDisks().Select(disk => disk.Newest).ToList();
+                var rebuilt = await OpenAsync(simulation, copy, _scratch, NextBoot, new Random(3), planted);
+                await CheckAsync(rebuilt, moment, region is not null);
+                Assert.Equal(heads, rebuilt.ListDisks().Select(disk => disk.Newest));
             }, shuffle: false);
         }
         catch (Exception e)
         {
             throw new WorldException($"before operation {moment.Number} of the device {what}: {e.Message}", e);
         }
+    }
+
+    private static async Task CheckAsync(StorageEngine engine, Moment moment, bool nothingLost)
+    {
+        Assert.Empty(engine.GetHealth().Issues);
+        foreach (var model in moment.Models.Where(model => !model.IsGone).Select(model => model.Fork()))
+        {
+            var disk = engine.TryGetDisk(model.Id.ToString(), out var found) ? found : null;
+            model.Recovered(disk, nothingLost, mayLose: false);
+            if (disk is not null)
+            {
+                var contents = new byte[DiskBytes];
+                Assert.Equal(IoStatus.Ok, await disk.ReadAsync(0, contents, None));
+                Assert.True(model.Contents.SequenceEqual(contents), "the disk holds something else");
+                await CheckStreamAsync(disk);
+            }
+        }
+    }
+
+    /// <summary>What is within the history can be streamed, and proves itself.</summary>
+    private static async Task CheckStreamAsync(Disk disk)
+    {
+        var last = disk.GetStatus().OldestLsn - 1;
+        var verifier = new ChainVerifier();
+        var stream = await disk.OpenStreamAsync(StreamPoint.After(last), None);
+        while (await stream.MoveNextAsync(wait: false, None))
+        {
+            Assert.True(EntryHeaderCodec.TryReadLengths(stream.Current.Span, out var header, out _, out _));
+            Assert.True(EntryHeaderCodec.TryRead(stream.Current.Span[..header], out var fields, out _));
+            Assert.Equal(++last, fields.Lsn);
+            if (disk.GetStatus().OldestLsn == 1)
+            {
+                var verdict = verifier.Add(stream.Current.Span[..header], stream.Current.Span[header..]);
+                Assert.True(verdict.Accepted, $"LSN {verdict.Lsn}: {verdict.Fault} {verdict.ChainError}");
+            }
+        }
+
+        Assert.Equal(disk.Newest.Lsn, last);
     }
 
     private static Task<StorageEngine> OpenAsync(

@@ -113,6 +113,24 @@ internal sealed partial class EngineWorld
             }
         }
 
+        if (_class is WorldClass.Crash or WorldClass.Long or WorldClass.Full)
+        {
+            // The first start writes a checkpoint: from then on there is one, and nothing needs to be rebuilt.
+            Assert.Equal([], _host.Engine.Recovery.Decisions
+                .Where(decision => decision.IsDamage || decision.Message.StartsWith("no checkpoint", StringComparison.Ordinal))
+                .Select(decision => decision.Message));
+        }
+
+        if (_random.Next(3) == 0)
+        {
+            await AuditAsync();
+        }
+
+        if (_class is WorldClass.Crash or WorldClass.Long or WorldClass.Full && _random.Next(_class == WorldClass.Crash ? 4 : 2) == 0)
+        {
+            await CheckRebuiltAsync(_random.Next(2) == 0);
+        }
+
         Assert.True(bad == 0 || _host.Engine.GetHealth().Status == "degraded", "something is damaged, and the engine says that all is well");
     }
 
@@ -215,12 +233,27 @@ internal sealed partial class EngineWorld
     {
         await EndAsync(End.Kill, stopFirst: _random.Next(2) == 0);
         await RestartAsync(mayDieAgain: false);
-        var rebuilt = await _host.OpenCopyAsync(withCheckpoints: false);
-        foreach (var model in _models.Where(model => !model.IsGone))
+        await CheckRebuiltAsync(withCheckpoints: false);
+    }
+
+    /// <summary>
+    /// A start without checkpoints, or with an index that was wiped, finds the same: on a copy, as it would be found if the process died
+    /// now.
+    /// </summary>
+    private async Task CheckRebuiltAsync(bool withCheckpoints)
+    {
+        var heads = _models.Where(model => !model.IsGone).Select(model => (model, Find(model).Newest)).ToList();
+        var rebuilt = await _host.OpenCopyAsync(withCheckpoints, withIndex: !withCheckpoints);
+        var told = rebuilt.Recovery.Decisions.Where(
+            decision => decision.IsDamage && !(withCheckpoints && decision.Code == "damaged-index")).Select(decision => decision.Message);
+        Assert.Equal([], told);
+        foreach (var (model, newest) in heads)
         {
-            Assert.True(rebuilt.TryGetDisk(model.Id.ToString(), out var disk), $"disk {model.Id} is not there without checkpoints");
-            Assert.Equal(Find(model).Newest, disk.Newest);
+            Assert.True(rebuilt.TryGetDisk(model.Id.ToString(), out var disk), $"disk {model.Id} is not there when it is rebuilt");
+            Assert.Equal(newest, disk.Newest);
             await model.CheckContentsAsync(disk, _random, () => false, _digest);
         }
+
+        await Audit.RunAsync(rebuilt);
     }
 }

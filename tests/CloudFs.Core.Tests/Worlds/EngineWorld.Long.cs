@@ -8,12 +8,6 @@ internal sealed partial class EngineWorld
 {
     private const int ChunkBytes = 1 << 20;
 
-    /// <summary>
-    /// Whether a device whose segments were used several times is rebuilt without checkpoints, too. Off by itself while a torn
-    /// commit of a new use can hide that the use before is gone (ReclaimTests has the history).
-    /// </summary>
-    private static readonly bool RebuildsWhatWentRound = Environment.GetEnvironmentVariable("CLOUDFS_REBUILD_LONG") == "1";
-
     /// <summary>Fills the device until it refuses, trims all, and finds that as much fits in again.</summary>
     private async Task FillAndEmptyAsync()
     {
@@ -100,9 +94,6 @@ internal sealed partial class EngineWorld
             await RestartAsync(mayDieAgain: _random.Next(4) == 0);
         }
 
-        if (RebuildsWhatWentRound)
-        {
-            await CheckSameAgainAsync();
-        }
+        await CheckSameAgainAsync();
     }
 }

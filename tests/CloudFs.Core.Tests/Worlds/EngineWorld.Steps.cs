@@ -43,7 +43,7 @@ internal sealed partial class EngineWorld
 
     private async Task StepAsync(WorldDisk model)
     {
-        switch (_random.Next(48))
+        switch (_random.Next(52))
         {
             case < 20:
                 var (offset, length) = Range(model, _random.Next(8) == 0 ? 1_258_291 : 40_000);
@@ -75,6 +75,15 @@ internal sealed partial class EngineWorld
                 break;
             case 42 when _models.Count < 6:
                 await CreateAsync(_random.Next(1, 16) << 16);
+                break;
+            case 48 or 49:
+                await EndsAsync(CompactAsync());
+                break;
+            case 50:
+                _behind.Add(CompactAsync());
+                break;
+            case 51:
+                await AuditAsync();
                 break;
             case < 45:
                 await EndsAsync(Task.Delay(TimeSpan.FromMilliseconds(_random.Next(1, 250)), _simulation.Time));
@@ -279,6 +288,21 @@ internal sealed partial class EngineWorld
         catch (DeviceException) when (HasFailed)
         {
             _digest.Add(2);
+        }
+    }
+
+    private async Task CompactAsync() => _digest.Add(await _host.Engine.CompactAsync() ? 1UL : 0UL);
+
+    /// <summary>What the engine counts is what is there, where the device did nothing that may have cost something.</summary>
+    private async Task AuditAsync()
+    {
+        if (_class is not (WorldClass.Rot or WorldClass.Misdirection) && !ReadsMayFail && !HasFailed && !_faults.HasReadFaults)
+        {
+            var audit = Audit.RunAsync(_host.Engine);
+            if (await EndsAsync(audit))
+            {
+                await audit;
+            }
         }
     }
 
