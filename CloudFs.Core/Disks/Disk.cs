@@ -307,7 +307,7 @@ public sealed class Disk : IDurableSink
         }
     }
 
-    /// <summary>Copies the state for a checkpoint, and begins a new layer of the map: what is in the copy is in the layers frozen.</summary>
+    /// <summary>Copies the state for a checkpoint, and begins a new layer of the map: what is in the copy is in those frozen.</summary>
     internal T Freeze<T>(Func<DiskState, IReadOnlyList<ExtentMap>, T> copy)
     {
         lock (_gate)
@@ -330,7 +330,7 @@ public sealed class Disk : IDurableSink
         }
     }
 
-    /// <summary>The extents that map [lba, end) now, clipped to it, until <paramref name="into"/> is full: then there may be more.</summary>
+    /// <summary>The extents that map [lba, end) now, clipped to it, until <paramref name="into"/> is full: there may be more.</summary>
     internal ValueTask<(TreeRead Status, int Count)> LookUpAsync(ulong lba, ulong end, Memory<MappedExtent> into) =>
         _reader.LookUpAsync(lba, end, into);
 

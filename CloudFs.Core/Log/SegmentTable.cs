@@ -52,7 +52,7 @@ public sealed class SegmentTable : ILiveness
     /// </summary>
     public bool IsExhausted => Locked(() => _exhausted && !_relieved);
 
-    /// <summary>Says whether anything is left to gain. What was trimmed or deleted since <see cref="Reconsider"/> may change that.</summary>
+    /// <summary>Says whether anything is left to gain. What is trimmed or deleted since <see cref="Reconsider"/> may change it.</summary>
     public void SetExhausted(bool exhausted) => Locked(() => _exhausted = exhausted);
 
     /// <summary>Something was trimmed or deleted: appends wait again until it is known what that gains.</summary>
