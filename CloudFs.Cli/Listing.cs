@@ -79,11 +79,41 @@ internal static class Listing
         Field("device", $"{host.Device} at {host.DevicePath}");
         Field("http", host.Http);
         Field("nbd", string.Join(", ", host.Nbd));
-        var free = host.Space.Free + host.Space.Reclaimable;
-        Field("space", $"{SizeText.Format(free)} of {SizeText.Format(host.Space.Capacity)} free");
+        var space = host.Space;
+        var free = space.Free + space.Reclaimable;
+        Field("space", $"{Size(free)} of {Size(space.Capacity)} free, {Size(space.Reserved)} of it kept back");
+        Field("", $"live {Size(space.Live)}, headers {Size(space.Headers)}, pinned {Size(space.Pinned)}");
+        Field("", $"history {Size(space.History)}, dead {Size(space.Dead)}, open {Size(space.Open)}");
+        Field("", $"index {Size(space.Index)}, checkpoint {Size(space.Checkpoint)}, bad {Size(space.Bad)}");
+        if (host.Compaction is { } compaction)
+        {
+            Field("compaction", Progress(compaction));
+            Field("", string.Create(
+                CultureInfo.InvariantCulture,
+                $"write amplification {compaction.WriteAmplification:0.00}, {Size(compaction.RelocatedBytes)} relocated, ")
+                + $"{Number(compaction.SegmentsFreed)} segments freed");
+        }
 
         void Field(string name, string value) => output.WriteLine($"{name,-12}{value}");
     }
+
+    /// <summary>What compaction does now, what it owes, and when that is paid.</summary>
+    private static string Progress(CompactionJson compaction)
+    {
+        var state = compaction.Pressure == "full" ? "full: writes are refused"
+            : compaction.Running ? "running"
+            : compaction.Pressure == "none" ? "idle" : "due";
+        if (compaction.DebtBytes == 0)
+        {
+            return state;
+        }
+
+        var left = compaction.EstimatedSeconds is { } seconds
+            ? DurationText.Format(TimeSpan.FromSeconds(Math.Min(seconds, DurationText.Max.TotalSeconds))) : "nobody knows how long";
+        return $"{state}, {Size(compaction.DebtBytes)} to relocate: {left}";
+    }
+
+    private static string Size(ulong bytes) => SizeText.Format(bytes);
 
     /// <summary>Columns as wide as their widest cell, two spaces apart, no space at the end of a line.</summary>
     private static void Table(TextWriter output, string[] head, IReadOnlyList<string[]> rows)

@@ -2,6 +2,7 @@
 """Reads a CloudFS stream on standard input, checks it, and rebuilds the disk from it.
 
     wget -qO- 'http://127.0.0.1:8090/stream?ID&once' | replay.py [--out FILE] [--json] [--expect-head ID]
+    wget -qO- 'http://127.0.0.1:8090/state?ID[&LSN&VERSION]&once' | replay.py --state [--after LSN:VERSION] …
 
 A second opinion: written from the format's page alone, it shares no code with the daemon. It checks every rule
 of the format that a reader can check with nothing secret, from the disk's first entry on, and stops at the first
@@ -9,6 +10,11 @@ entry that breaks one, with a line that names its LSN and the rule, and exit sta
 
 With --tail a stream may begin in the middle of a disk's history, as it does where the beginning was given up: of what
 came before, the first entry is taken at its word; everything else is checked the same.
+
+With --state it reads what /state sends: what is left of a long history, entry by entry with gaps, then items that
+restate view and attributes, then the stream. Each entry must still prove its own contents and id; the links across
+gaps are taken on the word of the sender. With --after the file must hold the disk as it was at that point, and is
+brought up to date.
 
 For each disk it prints one line: base id, head, LSN. Only the standard library is needed; XXH64 goes through
 libxxhash where that is installed, and is computed here (slowly) where it is not.
@@ -119,9 +125,9 @@ def choose_xxh64():
 class DiskFile:
     """The disk as a sparse file: nothing is written where nothing but zeroes ever was."""
 
-    def __init__(self, path):
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
-        self._end = 0
+    def __init__(self, path, keep=False):
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | (0 if keep else os.O_TRUNC), 0o644)
+        self._end = os.fstat(self._fd).st_size
 
     def write(self, lba, data):
         at = lba * SECTOR
@@ -177,8 +183,11 @@ class Unknown:
         return sum(bin(mask).count("1") for mask in self._pages.values())
 
     def add(self, lba, sectors):
-        page, bit = divmod(lba, PAGE_SECTORS)
-        self._pages[page] = self._pages.get(page, 0) | ((1 << sectors) - 1) << bit
+        while sectors:
+            page, bit = divmod(lba, PAGE_SECTORS)
+            count = min(sectors, PAGE_SECTORS - bit)
+            self._pages[page] = self._pages.get(page, 0) | ((1 << count) - 1) << bit
+            lba, sectors = lba + count, sectors - count
 
     def cover(self, lba, sectors):
         if not self._pages:
@@ -281,7 +290,7 @@ def parse_body(body):
 class Disk:
     """One disk as far as the stream has told it."""
 
-    def __init__(self, out, tail):
+    def __init__(self, out, tail=False):
         self.out = out
         self.tail = tail
         self.lsn = 0
@@ -294,6 +303,9 @@ class Disk:
         self.unknown = Unknown()
         self.whole_at = None
         self.proofs = tempfile.SpooledTemporaryFile(max_size=PROOFS_IN_MEMORY)
+
+    def finish(self):
+        """The stream ended: a plain one may, behind any entry."""
 
     def follows(self, entry):
         """The links to the entry before; what a view's body must say about them comes later."""
@@ -428,6 +440,125 @@ class Disk:
             self.data_bytes += sectors * SECTOR
 
 
+class LateDisk(Disk):
+    """One disk as /state tells it: survivors with gaps, state items, and then the stream.
+
+    The state is as of a version, its LSN `whole`. The stream begins at or before the entry behind it, and its entries up
+    to that version are held against one another, but not against view and attributes: those hold from there on."""
+
+    def __init__(self, out, point):
+        super().__init__(out)
+        self.point, self.point_id = point or (0, None)
+        self.lsn = self.point
+        self.whole = self.first = None
+        self.views, self.survivors, self.in_items, self.seen_last = [], 0, False, False
+
+    def append(self, entry, body, xxh64):
+        if self.seen_last and self.lsn >= self.whole:
+            super().append(entry, body, xxh64)
+            return
+        entry.parse()
+        check_pages(entry, body, xxh64)
+        if entry.kind == ATTRIBUTES and entry.lsn == 0:
+            try:
+                self.restate(entry, parse_body(body))
+            except (KeyError, TypeError):
+                raise Refused("state: something is missing or malformed") from None
+            return
+        require(entry.id == sha1(entry.entropy, entry.lock), "id: it is not H(entropy, lock)")
+        require(self.base is None or entry.disk == self.base, "disk: this is about another one")
+        self.base = entry.disk
+        if not self.seen_last:
+            require(not self.in_items, "an entry in the middle of the state items")
+            require(entry.lsn > self.lsn, "lsn: what is left of the history does not ascend")
+            self.survivors += 1
+            self.take(entry, body)
+        else:
+            self.catch_up(entry, body)
+
+    def take(self, entry, body):
+        """What an entry says, where nothing before it is at hand to judge it by."""
+        if entry.kind == UPDATE:
+            self.apply(entry, body)
+        else:
+            parse_body(body)
+        self.lsn = entry.lsn
+        self.entries += 1
+        self.stream_bytes += entry.header_length + entry.body_length
+
+    def restate(self, entry, found):
+        require(not self.seen_last, "a state item behind the last")
+        require(not entry.flags and entry.disk != NOTHING and entry.time == 0
+                and (entry.previous, entry.parent, entry.lock, entry.id) == (NOTHING,) * 4,
+                "state: neither an entry of the chain nor a state item")
+        require(self.base is None or entry.disk == self.base, "disk: this is about another one")
+        self.base, self.in_items = entry.disk, True
+        for view in found.get("views", []):
+            require(is_u64(view["epoch"]) and is_u64(view["lsn"])
+                    and all(is_hex40(view[key]) for key in ("primary", "id", "previous")), "state: a view is malformed")
+            ballot = (view["epoch"], bytes.fromhex(view["primary"]))
+            require(not self.views or self.views[-1]["ballot"] < ballot and self.views[-1]["lsn"] < view["lsn"],
+                    "state: views do not ascend")
+            self.views.append({**view, "ballot": ballot})
+        for run in found.get("lost", []):
+            require(is_u64(run["lba"]) and is_u64(run["sectors"]) and run["lba"] + run["sectors"] <= SECTORS_MAX,
+                    "state: a lost run is malformed")
+            require(is_u64(run["lsn"]), "state: a lost run is malformed")
+            if 0 < run["lsn"] <= self.point:
+                continue  # set before the point, as of which the file holds everything
+            self.out.zero(run["lba"], run["sectors"])
+            self.unknown.add(run["lba"], run["sectors"])
+        if found.get("more") is True:
+            return
+        require(all(is_hex40(found.get(key)) for key in ("version", "lock", "view", "primary"))
+                and all(is_u64(found.get(key)) for key in ("lsn", "time", "from", "epoch"))
+                and isinstance(found.get("replicas"), list), "state: something is missing or malformed")
+        require(self.point < found["from"] <= found["lsn"] + 1, "state: from lies beyond what it is whole at")
+        require(self.lsn < found["from"], "state: the stream begins before what is left of the history ends")
+        self.seen_last, self.whole, self.first = True, found["lsn"], found["from"]
+        self.version, self.version_lock = bytes.fromhex(found["version"]), bytes.fromhex(found["lock"])
+        self.view, self.ballot = bytes.fromhex(found["view"]), (found["epoch"], bytes.fromhex(found["primary"]))
+        require(not self.views or self.views[-1]["ballot"] <= self.ballot, "state: a view is above the one in force")
+        self.merge(found)
+        self.proofs = tempfile.SpooledTemporaryFile(max_size=PROOFS_IN_MEMORY)
+        self.whole_time = found["time"]
+        if self.point_id and self.first == self.point + 1:
+            self.head = self.point_id
+        self.lsn = self.first - 1
+        if self.lsn == self.whole:
+            self.be_whole(found["time"])
+
+    def catch_up(self, entry, body):
+        """An entry of the stream that the restated version has behind it already."""
+        require(entry.lsn == self.lsn + 1, "lsn: it follows LSN %d, so entries are missing or out of order" % self.lsn)
+        require(self.head is None or entry.previous == self.head, "previous: it does not spring from the entry before")
+        require(entry.time >= self.time, "time goes back")
+        forced = entry.kind == VIEW and parse_body(body).get("forced") is True
+        require(self.lock is None or forced or sha1(entry.parent) == self.lock,
+                "parent: it is not the token of the entry before")
+        if entry.kind in (VIEW, BRANCH):
+            self.proofs = tempfile.SpooledTemporaryFile(max_size=PROOFS_IN_MEMORY)
+            if forced:
+                self.forced.append({"lsn": entry.lsn, "id": entry.id.hex()})
+        self.proofs.write(PROOF.pack(entry.lsn, entry.entropy, entry.lock))
+        self.take(entry, body)
+        self.head, self.lock, self.time = entry.id, entry.lock, entry.time
+        if entry.lsn == self.whole:
+            require((entry.id, entry.lock) == (self.version, self.version_lock),
+                    "id: it is not the version that the state was restated for")
+            self.be_whole(entry.time)
+
+    def be_whole(self, time):
+        require(time == self.whole_time, "time: it is not that of the version that the state was restated for")
+        self.head, self.lock, self.time = self.version, self.version_lock, time
+        self.whole_at = None if self.unknown else self.whole
+
+    def finish(self):
+        require(self.seen_last, "the stream ends before the state items")
+        require(self.lsn >= self.whole, "the stream ends at LSN %d, before the version %d that it was to reach"
+                % (self.lsn, self.whole))
+
+
 def check_pages(entry, body, xxh64):
     """Each page has the size that its place asks for; what is present has the hashes that its record states."""
     at, view = 0, memoryview(body)
@@ -487,7 +618,7 @@ def read_entry(stream, xxh64):
     return entry, body
 
 
-def replay(stream, xxh64, out, tail):
+def replay(stream, xxh64, out, begin):
     """Reads the whole stream. With an output file it may hold one disk only."""
     disks, last_lsn, at = {}, 0, 0
     while True:
@@ -495,12 +626,14 @@ def replay(stream, xxh64, out, tail):
         try:
             entry, body = read_entry(stream, xxh64)
             if entry is None:
+                for disk in disks.values():
+                    disk.finish()
                 return disks
             lsn = entry.lsn
             disk = disks.get(entry.disk)
             if disk is None:
                 require(not (disks and out), "a second disk, and one file for its contents")
-                disk = Disk(out or NoFile(), tail)
+                disk = begin(out or NoFile())
             disk.append(entry, body, xxh64)
             disks[entry.disk] = disk
         except Refused as refused:
@@ -515,7 +648,7 @@ def report(disk):
         "view": disk.view and disk.view.hex(), "epoch": disk.ballot and disk.ballot[0],
         "primary": disk.ballot and disk.ballot[1].hex(), "forced": disk.forced,
         "origin": disk.origin, "attributes": disk.attributes, "deleted": disk.deleted(),
-        "wholeAt": disk.whole_at, "unknownSectors": disk.unknown.sectors(),
+        "survivors": getattr(disk, "survivors", 0), "wholeAt": disk.whole_at, "unknownSectors": disk.unknown.sectors(),
     }
 
 
@@ -527,13 +660,25 @@ def main():
     options.add_argument("--expect-head", metavar="ID", help="fail unless the one disk's head is this version")
     options.add_argument("--tail", action="store_true", help="the stream may begin in the middle of a history")
     options.add_argument("--no-xxh", action="store_true", help="leave the xxh64 checks out; sha1 and the chain stay")
+    options.add_argument("--state", action="store_true", help="read what /state sends, with gaps and state items")
+    options.add_argument("--after", metavar="LSN:VERSION",
+                         help="with --state: the point that /state was asked for; the file holds the disk as of it")
     chosen = options.parse_args()
     if chosen.tail and chosen.out:
         options.error("the tail of a history is not the whole disk: either --tail or --out")
+    if chosen.tail and chosen.state:
+        options.error("a state has no tail: either --tail or --state")
 
-    out = DiskFile(chosen.out) if chosen.out else None
+    point = None
+    if chosen.after:
+        lsn, _, version = chosen.after.partition(":")
+        require(chosen.state and lsn.isdecimal() and is_hex40(version), "--after wants --state and LSN:VERSION")
+        point = (int(lsn), bytes.fromhex(version))
+    out = DiskFile(chosen.out, keep=point is not None) if chosen.out else None
     with open(sys.stdin.fileno(), "rb", buffering=BODY_MAX, closefd=False) as stream:
-        disks = list(replay(stream, None if chosen.no_xxh else choose_xxh64(), out, chosen.tail).values())
+        xxh64 = None if chosen.no_xxh else choose_xxh64()
+        begin = (lambda held: LateDisk(held, point)) if chosen.state else (lambda held: Disk(held, chosen.tail))
+        disks = list(replay(stream, xxh64, out, begin).values())
     require(disks, "the stream holds no entry")
     for disk in disks:
         for view in disk.forced:

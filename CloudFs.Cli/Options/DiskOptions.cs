@@ -52,9 +52,12 @@ internal sealed class DisksCommand : DaemonCommand
     public bool Json { get; set; }
 }
 
-[Verb("info", HelpText = "Say everything about a disk.")]
-internal sealed class InfoCommand : DiskCommand
+[Verb("info", HelpText = "Say everything about a disk; without one, about the host and the room on its device.")]
+internal sealed class InfoCommand : DaemonCommand
 {
+    [Value(0, MetaName = "disk", HelpText = "Id, unique prefix of the id, or name. Without it: the host.")]
+    public string? Disk { get; set; }
+
     [Option("json", HelpText = "Print JSON.")]
     public bool Json { get; set; }
 }

@@ -44,6 +44,13 @@ internal sealed class UpCommand : LocalCommand
     [Option("nbd-socket", MetaValue = "PATH",
         HelpText = "A Unix socket where NBD is served as well. Default DIR/nbd.sock.")]
     public string? NbdSocket { get; set; }
+
+    [Option("index-cache", MetaValue = "SIZE", HelpText = "Memory for pages of the index. Default 64M.")]
+    public string? IndexCache { get; set; }
+
+    [Option("history-min", MetaValue = "TIME",
+        HelpText = "How long history is kept while there is any room: 30m, 2d, 0. Default 1h.")]
+    public string? HistoryMin { get; set; }
 }
 
 [Verb("down", HelpText = "Stop the host that up started.")]

@@ -49,6 +49,12 @@ internal static class DiskVerbs
     public static async Task InfoAsync(InfoCommand command, CommandIo io, CancellationToken cancellation)
     {
         using var daemon = DaemonClient.For(command.Daemon, io);
+        if (command.Disk is null)
+        {
+            await HostAsync(daemon, command.Json, io, cancellation);
+            return;
+        }
+
         var disk = await daemon.FindDiskAsync(command.Disk, cancellation);
         if (command.Json)
         {
@@ -57,6 +63,22 @@ internal static class DiskVerbs
         else
         {
             Listing.Disk(io.Out, disk);
+        }
+    }
+
+    /// <summary>What a daemon says of itself: its health, its room, how compaction stands.</summary>
+    internal static async Task HostAsync(
+        DaemonClient daemon, bool json, CommandIo io, CancellationToken cancellation)
+    {
+        var host = await daemon.GetAsync("/host", HttpContractsJson.Default.HostJson, cancellation);
+        var health = await daemon.GetHealthAsync(cancellation);
+        if (json)
+        {
+            Listing.Json(io.Out, new LocalStatusJson(host, health), HttpContractsJson.Plain.LocalStatusJson);
+        }
+        else
+        {
+            Listing.Host(io.Out, host, health);
         }
     }
 

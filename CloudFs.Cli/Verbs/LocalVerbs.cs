@@ -39,6 +39,8 @@ internal static class LocalVerbs
         List<string> options = ["--http", http];
         Add("--nbd", command.Nbd);
         Add("--nbd-socket", command.NbdSocket is null ? host.SocketPath : Path.GetFullPath(command.NbdSocket));
+        Add("--index-cache", command.IndexCache);
+        Add("--history-min", command.HistoryMin);
 
         // A device that is there keeps its size unless another is asked for.
         Add("--size", command.Size ?? (File.Exists(host.DevicePath) ? null : DefaultSize));
@@ -93,16 +95,7 @@ internal static class LocalVerbs
         }
 
         using var daemon = new DaemonClient(running.Url);
-        var answer = await daemon.GetAsync("/host", HttpContractsJson.Default.HostJson, cancellation);
-        var health = await daemon.GetHealthAsync(cancellation);
-        if (command.Json)
-        {
-            Listing.Json(io.Out, new LocalStatusJson(answer, health), HttpContractsJson.Plain.LocalStatusJson);
-        }
-        else
-        {
-            Listing.Host(io.Out, answer, health);
-        }
+        await DiskVerbs.HostAsync(daemon, command.Json, io, cancellation);
     }
 
     /// <summary>Another daemon on the same address would answer in place of ours.</summary>

@@ -112,10 +112,58 @@ public sealed record HostJson
     public required string Http { get; init; }
 
     public required SpaceJson Space { get; init; }
+
+    public CompactionJson? Compaction { get; init; }
 }
 
-/// <summary>Room on the device, bytes.</summary>
-public sealed record SpaceJson(ulong Capacity, ulong Free, ulong Reclaimable, ulong Reserved, ulong Live);
+/// <summary>
+/// Room on the device, bytes. All but reclaimable and reserved, which are parts of the others, add up to the capacity.
+/// </summary>
+public sealed record SpaceJson(ulong Capacity, ulong Free, ulong Reclaimable, ulong Reserved, ulong Live)
+{
+    /// <summary>Headers of entries with live data: an estimate.</summary>
+    public ulong Headers { get; init; }
+
+    /// <summary>Data that only snapshots read.</summary>
+    public ulong Pinned { get; init; }
+
+    /// <summary>Superseded data that /stream still sends.</summary>
+    public ulong History { get; init; }
+
+    /// <summary>What nothing reads any more.</summary>
+    public ulong Dead { get; init; }
+
+    public ulong Index { get; init; }
+
+    public ulong Checkpoint { get; init; }
+
+    public ulong Bad { get; init; }
+
+    /// <summary>What is unwritten of open segments.</summary>
+    public ulong Open { get; init; }
+}
+
+/// <summary>How compaction stands.</summary>
+public sealed record CompactionJson
+{
+    public required bool Running { get; init; }
+
+    /// <summary>"none", "compacting" or "full".</summary>
+    public required string Pressure { get; init; }
+
+    /// <summary>Bytes to relocate until as much is free as is wanted.</summary>
+    public required ulong DebtBytes { get; init; }
+
+    /// <summary>How long that takes; absent while it can't be told.</summary>
+    public ulong? EstimatedSeconds { get; init; }
+
+    /// <summary>New and relocated bytes for each new one, since the daemon started.</summary>
+    public required double WriteAmplification { get; init; }
+
+    public required ulong RelocatedBytes { get; init; }
+
+    public required ulong SegmentsFreed { get; init; }
+}
 
 /// <summary><c>GET /healthz</c>.</summary>
 public sealed record HealthJson(string Status, IReadOnlyList<HealthIssueJson> Reasons);

@@ -244,6 +244,13 @@ public sealed class Disk : IDurableSink
             : new EntryStream(this, _services, NewCursor(), lsn);
     }
 
+    /// <summary>
+    /// Opens what is left of the history after a point (from the beginning without one), and then the stream. Throws
+    /// <see cref="RefusalException"/>: BeyondHead, or Conflict for a version that is known to be on another chain.
+    /// </summary>
+    public ValueTask<StateStream> OpenStateAsync(DiskVersion? after, CancellationToken cancellation) =>
+        StateStream.OpenAsync(this, _services, new MapSurvivors(this), after, cancellation);
+
     /// <summary>Gives the disk another name, durable when it returns; null takes the name away.</summary>
     public ValueTask RenameAsync(string? name, CancellationToken cancellation) =>
         ChangeAsync(AttributesBody.Empty.WithName(name), cancellation);
@@ -307,7 +314,7 @@ public sealed class Disk : IDurableSink
         }
     }
 
-    /// <summary>Copies the state for a checkpoint, and begins a new layer of the map: what is in the copy is in those frozen.</summary>
+    /// <summary>Copies the state for a checkpoint, and begins a new layer of the map: the copy is of what the frozen ones hold.</summary>
     internal T Freeze<T>(Func<DiskState, IReadOnlyList<ExtentMap>, T> copy)
     {
         lock (_gate)
@@ -330,9 +337,12 @@ public sealed class Disk : IDurableSink
         }
     }
 
-    /// <summary>The extents that map [lba, end) now, clipped to it, until <paramref name="into"/> is full: there may be more.</summary>
+    /// <summary>What maps [lba, end) now, clipped to it, until <paramref name="into"/> is full: then there may be more.</summary>
     internal ValueTask<(TreeRead Status, int Count)> LookUpAsync(ulong lba, ulong end, Memory<MappedExtent> into) =>
         _reader.LookUpAsync(lba, end, into);
+
+    /// <summary>The history after an LSN, which the caller found to be within it.</summary>
+    internal EntryStream StreamAfter(ulong lsn) => new(this, _services, NewCursor(), lsn);
 
     /// <summary>Looks at the state under the disk's lock.</summary>
     internal T Locked<T>(Func<DiskState, T> read)

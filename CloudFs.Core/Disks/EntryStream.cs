@@ -9,7 +9,7 @@ namespace CloudFs.Core.Disks;
 /// log at its own pace and keeps one entry in memory. Every entry is proved again (hashes, id, link to the one before)
 /// before it is given out.
 /// </summary>
-public sealed class EntryStream
+public sealed class EntryStream : IEntrySource
 {
     private readonly Disk _disk;
     private readonly DiskServices _services;
@@ -104,7 +104,13 @@ public sealed class EntryStream
             throw Gone();
         }
 
-        return use is { } known && await _cursor.FindAsync(known, _next);
+        if (use is { } known && await _cursor.FindAsync(known, _next))
+        {
+            return true;
+        }
+
+        // Its segment may have been reclaimed meanwhile: that is no damage.
+        return _next < _disk.Locate(_next).Oldest ? throw Gone() : false;
     }
 
     private UnprovableEntryException Unprovable(string reason) => new(

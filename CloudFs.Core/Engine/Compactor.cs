@@ -33,6 +33,9 @@ internal sealed class Compactor
     private readonly IBlockDevice _device;
     private readonly DiskServices _services;
     private readonly Checkpointer _checkpointer;
+
+    /// <summary>For those who ask what is left to be done: they are not the loop.</summary>
+    private readonly Lock _policyLock = new();
     private readonly VictimPolicy _policy;
     private readonly Relocator _relocator;
     private readonly List<SegmentFacts> _victims = [];
@@ -70,14 +73,18 @@ internal sealed class Compactor
     /// <summary>True while a cycle is under way.</summary>
     public bool IsRunning { get; private set; }
 
-    /// <summary>What is left to be done until enough is free, and the seconds that it will take.</summary>
+    /// <summary>What is left to be done until enough is free, and the seconds that it will take. Any thread may ask.</summary>
     public (CompactionDebt Debt, double Seconds) Debt
     {
         get
         {
-            var facts = Facts();
             var now = Now();
-            var debt = _policy.Debt(facts, now);
+            CompactionDebt debt;
+            lock (_policyLock)
+            {
+                debt = _policy.Debt(Facts(), now);
+            }
+
             var pace = CompactionPace.BytesPerSecond(PaceInput(now));
             return (debt, CompactionPace.SecondsLeft(debt, double.IsInfinity(pace) ? 256 << 20 : pace, _clients.BytesPerSecond));
         }
@@ -91,7 +98,12 @@ internal sealed class Compactor
         _services.Segments.Reconsider();
         for (var attempt = 0; ; attempt++)
         {
-            var plan = _policy.Choose(Facts(), Now(), _victims);
+            CompactionPlan plan;
+            lock (_policyLock)
+            {
+                plan = _policy.Choose(Facts(), Now(), _victims);
+            }
+
             switch (plan.Verdict)
             {
                 case CompactionVerdict.Chosen:
@@ -121,7 +133,7 @@ internal sealed class Compactor
         }
     }
 
-    /// <summary>One cycle whatever is free: for tests.</summary>
+    /// <summary>One cycle over all that can be compacted, whatever is free.</summary>
     public async Task<bool> ForceAsync(CancellationToken cancellation)
     {
         var facts = Facts();
@@ -200,7 +212,11 @@ internal sealed class Compactor
                     taken = true;
                     break;
                 case RelocationOutcome.Unreadable:
-                    _unreadable.Add(victim.Use);
+                    lock (_policyLock)
+                    {
+                        _unreadable.Add(victim.Use);
+                    }
+
                     _services.Runtime.Report(new EngineEvent(
                         EventLevel.Warning,
                         "unreadable-segment",

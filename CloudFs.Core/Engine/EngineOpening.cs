@@ -47,12 +47,15 @@ internal static class EngineOpening
             : WriteBuffer.Attach(region.Region, label.DeviceId, settings.Boot, out matches);
 
         var checkpoints = new CheckpointStore(settings.Device, label.DeviceId);
-        var recovered = await new Recoverer(settings.Device, label, checkpoints, new PageCache(settings.IndexCacheBytes), report)
+        var pages = new PageCache(settings.IndexCacheBytes);
+        var recovered = await new Recoverer(settings.Device, label, checkpoints, pages, report)
+            { Planted = runtime.Planted }
             .RecoverAsync(matches ? found.Written : LogPosition.None, settings.RebuildIndex);
         var items = matches ? BufferReplay.Collect(found, recovered.End, report) : [];
 
         // Until all of it is durable again, what was found stays where it is: a second death must find it too.
         var buffer = items.Count > 0 ? WriteBuffer.InMemory(found.Slots) : found;
+        recovered.Segments.Planted = runtime.Planted;
         var services = Compose(settings, runtime, label, recovered, buffer);
         foreach (var (id, state) in recovered.Disks)
         {
@@ -63,8 +66,8 @@ internal static class EngineOpening
         var compactor = new Compactor(settings.Device, services, checkpointer, label.PhysicalBlock, settings.HistoryMin);
         var housekeeper = new Housekeeper(settings.Device, services, checkpointer, compactor);
         services.Log.Upkeep = housekeeper.Wake;
-        var engine = new StorageEngine(
-            settings.Device, label, services, new EngineUpkeep(housekeeper, checkpointer, compactor, checkpoints), region, report);
+        var upkeep = new EngineUpkeep(housekeeper, checkpointer, compactor, checkpoints, recovered.IndexSpace, pages);
+        var engine = new StorageEngine(settings.Device, label, services, upkeep, region, report);
         var asNamed = await housekeeper.PrepareFirstAsync(recovered.End.NextSegment);
         var logLoop = runtime.Spawn(services.Log.RunAsync);
         engine.Start(logLoop, Task.CompletedTask);
@@ -91,7 +94,7 @@ internal static class EngineOpening
         EngineSettings settings, EngineRuntime runtime, DeviceLabel label, Recovered recovered, WriteBuffer buffer)
     {
         var log = new LogWriter(
-            settings.Device, recovered.Segments, buffer, label.DeviceId, label.PhysicalBlock, recovered.End, runtime.Time);
+            settings.Device, recovered.Segments, buffer, label.DeviceId, label.PhysicalBlock, recovered.End, runtime);
         var reader = new LogReader(settings.Device, recovered.Segments, log, () => log.Buffer, label.DeviceId);
         return new DiskServices
         {

@@ -6,6 +6,15 @@ namespace CloudFs.Core.Engine;
 /// <summary>What an engine is opened with. The device and its buffer belong to the engine from then on.</summary>
 public sealed class EngineSettings
 {
+    /// <summary>Pages of the index in memory unless told otherwise: 64 MiB.</summary>
+    public const long DefaultIndexCacheBytes = 64L << 20;
+
+    /// <summary>Less than this would have every lookup read every level of a tree anew.</summary>
+    public const long MinIndexCacheBytes = 1L << 20;
+
+    /// <summary>How old history gets at least unless told otherwise: an hour.</summary>
+    public static readonly TimeSpan DefaultHistoryMin = TimeSpan.FromHours(1);
+
     /// <summary>The device, held exclusively.</summary>
     public required IBlockDevice Device { get; init; }
 
@@ -24,11 +33,14 @@ public sealed class EngineSettings
     /// <summary>Bytes of the device to use; all of it when null. A label grows to it, and never shrinks.</summary>
     public ulong? SizeBytes { get; init; }
 
-    /// <summary>Bytes of memory for pages of the index, shared by all disks.</summary>
-    public long IndexCacheBytes { get; init; } = 64L << 20;
+    /// <summary>Bytes of memory for pages of the index, which all disks share.</summary>
+    public long IndexCacheBytes { get; init; } = DefaultIndexCacheBytes;
 
-    /// <summary>How long history is kept, if writes need not wait for its room.</summary>
-    public TimeSpan HistoryMin { get; init; } = TimeSpan.FromHours(1);
+    /// <summary>
+    /// How old history gets at least before its space is used again. Room that is short overrules it: history is given up,
+    /// oldest first, before a write is refused.
+    /// </summary>
+    public TimeSpan HistoryMin { get; init; } = DefaultHistoryMin;
 
     /// <summary>True to believe no checkpoint, and to rebuild the index from the log.</summary>
     public bool RebuildIndex { get; init; }

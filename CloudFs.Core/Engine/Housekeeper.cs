@@ -20,6 +20,9 @@ internal sealed class Housekeeper(
     /// <summary>Extents in memory that a checkpoint is due at, whatever the log has grown: 16 MiB of them.</summary>
     private const int LayerExtentsMax = 256 << 10;
 
+    /// <summary>How many free segments are tried before the file system below is taken to be full.</summary>
+    private const int CandidatesMax = 1024;
+
     /// <summary>How old a checkpoint gets while the log grows.</summary>
     private static readonly TimeSpan CheckpointInterval = TimeSpan.FromSeconds(60);
 
@@ -29,6 +32,7 @@ internal sealed class Housekeeper(
     private readonly AsyncSignal _wake = new();
     private readonly CancellationTokenSource _stop = new();
     private DateTimeOffset _checkpointedAt = services.Runtime.Time.GetUtcNow();
+    private readonly System.Collections.Concurrent.ConcurrentQueue<TaskCompletionSource<bool>> _compact = new();
     private bool _told;
 
     /// <summary>Why it can't do its work now; null when it can.</summary>
@@ -67,6 +71,16 @@ internal sealed class Housekeeper(
     /// <summary>Ends the loop.</summary>
     public void Stop() => _stop.Cancel();
 
+    /// <summary>Has one cycle of compaction done, however much is free.</summary>
+    /// <returns>False when there was nothing to compact, or it could not be.</returns>
+    public Task<bool> CompactAsync()
+    {
+        var asked = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
+        _compact.Enqueue(asked);
+        _wake.Set();
+        return asked.Task;
+    }
+
     /// <summary>Chooses the next segment: the one that the log's end names, if it can be had. False when another was taken.</summary>
     public async Task<bool> PrepareFirstAsync(int named)
     {
@@ -90,6 +104,11 @@ internal sealed class Housekeeper(
         {
             _checkpointedAt = services.Runtime.Time.GetUtcNow();
             await checkpointer.WriteAsync();
+        }
+
+        while (_compact.TryDequeue(out var asked))
+        {
+            asked.SetResult(await checkpointer.WriteAsync() && await compactor.ForceAsync(_stop.Token));
         }
 
         var compacted = await compactor.RunAsync(_stop.Token);
@@ -146,30 +165,54 @@ internal sealed class Housekeeper(
             return true;
         }
 
-        var free = services.Segments.FindFree(out var isBacked);
+        var free = services.Segments.FindFree();
         if (free < 0)
         {
-            return true;
-        }
-
-        if (!isBacked && !await TryReserveAsync(free))
-        {
-            _belowIsFull = "the file system below the device is full: writes answer ENOSPC until it has room again, or until what "
-                + "is dead here can be used again; trim, delete a disk or make room there";
-            if (!services.Segments.NothingBelow)
+            var candidates = services.Segments.FindUnbacked(CandidatesMax);
+            if (candidates.Count == 0)
             {
-                services.Segments.NothingBelow = true;
-                services.Log.RoomMayHaveChanged();
+                return true;
             }
 
+            free = await ReserveOneAsync(candidates);
+            NoteBelow(isFull: free < 0);
+        }
+
+        if (free < 0)
+        {
             return false;
         }
 
-        _belowIsFull = isBacked ? _belowIsFull : null;
-        services.Segments.NothingBelow &= isBacked;
         services.Segments.SetNext(free);
         services.Log.RoomMayHaveChanged();
         return true;
+    }
+
+    /// <summary>The first of these whose blocks can be had: a segment that was used before a restart lies on blocks already.</summary>
+    private async Task<int> ReserveOneAsync(List<int> candidates)
+    {
+        foreach (var candidate in candidates)
+        {
+            if (await TryReserveAsync(candidate))
+            {
+                return candidate;
+            }
+        }
+
+        return -1;
+    }
+
+    private void NoteBelow(bool isFull)
+    {
+        _belowIsFull = isFull
+            ? "the file system below the device is full: writes answer ENOSPC until it has room again, or until what is dead here "
+                + "can be used again; trim, delete a disk or make room there"
+            : null;
+        if (services.Segments.NothingBelow != isFull)
+        {
+            services.Segments.NothingBelow = isFull;
+            services.Log.RoomMayHaveChanged();
+        }
     }
 
     private ValueTask<bool> TryReserveAsync(int segment) =>

@@ -1,4 +1,3 @@
-using CloudFs.Core.Compaction;
 using CloudFs.Core.Devices;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Format;
@@ -131,36 +130,83 @@ public sealed class StorageEngine : IAsyncDisposable
     /// <summary>Writes a checkpoint now.</summary>
     internal Task<bool> CheckpointAsync() => _upkeep.Checkpointer.WriteAsync();
 
+    /// <summary>Compacts every sealed segment now.</summary>
+    internal Task<bool> CompactAsync() => _upkeep.Housekeeper.CompactAsync();
+
+    /// <summary>What the room on the device is used for.</summary>
     public SpaceReport GetSpace()
     {
         var tally = _services.Segments.Tally();
-        const ulong segment = DeviceGeometry.SegmentBytes;
-        var kept = ((ulong)tally.LiveSectors * EntryLayout.SectorSize) + ((ulong)tally.References * SegmentFacts.EntryOverhead);
-        return new SpaceReport(
-            (ulong)tally.Segments * segment,
-            (ulong)tally.Free * segment,
-            ((ulong)tally.Log * segment) - Math.Min((ulong)tally.Log * segment, kept),
-            (ulong)_services.Segments.Reserve * segment,
-            (ulong)tally.LiveSectors * EntryLayout.SectorSize);
+        return SpaceAccounting.Space(new SpaceTally
+        {
+            SegmentBytes = DeviceGeometry.SegmentBytes,
+            Segments = (ulong)tally.Segments,
+            FreeSegments = (ulong)tally.Free,
+            IndexSegments = (ulong)tally.Index,
+            CheckpointSegments = (ulong)tally.Checkpoint,
+            BadSegments = (ulong)tally.Bad,
+            ReserveSegments = (ulong)_services.Segments.Reserve,
+            OpenBytes = _services.Log.UnwrittenBytes(),
+            LiveBytes = Bytes(tally.LiveSectors),
+            LiveExtents = (ulong)tally.References,
+            HistoryBytes = (ulong)_services.Disks.All().Sum(disk => disk.Locked(state => state.Lsns.HistoryBytes)),
+            LiveHistoryBytes = Bytes(tally.HistorySectors),
+            LiveHistoryExtents = (ulong)tally.HistoryReferences,
+        });
+
+        // A look between the two halves of a change may find less than nothing.
+        static ulong Bytes(long sectors) => (ulong)Math.Max(0, sectors) * EntryLayout.SectorSize;
+    }
+
+    /// <summary>How compaction stands.</summary>
+    public CompactionReport GetCompaction()
+    {
+        var (debt, seconds) = _upkeep.Compactor.Debt;
+        var isRunning = _upkeep.Compactor.IsRunning;
+        return SpaceAccounting.Compaction(new CompactionTally
+        {
+            Running = isRunning,
+            IsShort = isRunning || (debt is { GainBytes: > 0, IsReachable: true } && !_services.Segments.IsExhausted),
+            IsFull = _services.Segments.IsFull,
+            DebtBytes = (ulong)debt.LiveBytes,
+            SecondsLeft = seconds,
+            NewBytes = _services.Log.Counters.NewBytes,
+            RelocatedBytes = (ulong)_upkeep.Compactor.RelocatedBytes,
+            VictimsFreed = (ulong)_upkeep.Compactor.Freed,
+        });
     }
 
     public HealthReport GetHealth() => EngineHealth.Of(_services, Recovery, _upkeep.Housekeeper);
 
-    public EngineCounters GetCounters() => new()
+    public EngineCounters GetCounters()
     {
-        Entries = _services.Io.Entries,
-        EntryBytes = _services.Io.EntryBytes,
-        Commits = _services.Log.Counters.Commits,
-        DeviceBytesWritten = _services.Log.Counters.Bytes + (ulong)_upkeep.Checkpoints.BytesWritten,
-        DeviceFlushes = _services.Log.Counters.Flushes,
-        Checkpoints = _upkeep.Checkpointer.Written,
-        CheckpointBytes = (ulong)_upkeep.Checkpoints.BytesWritten,
-        DamagedPages = _services.Io.DamagedPages,
-        HeadersFromCopy = (ulong)_services.Reader.HeadersFromCopy,
-        ReadBytes = _services.Io.ReadBytes,
-        WrittenBytes = _services.Io.WrittenBytes,
-        SegmentsReclaimed = (ulong)_upkeep.Compactor.Freed,
-    };
+        var log = _services.Log.Counters;
+        var checkpoints = (ulong)_upkeep.Checkpoints.BytesWritten;
+        var relocated = (ulong)_upkeep.Compactor.RelocatedBytes;
+        var index = (ulong)_upkeep.Index.BytesWritten;
+        return new EngineCounters
+        {
+            Entries = _services.Io.Entries,
+            EntryBytes = _services.Io.EntryBytes,
+            Commits = log.Commits,
+            DeviceBytesWritten = log.Bytes + checkpoints + relocated + index,
+            NewBytes = log.NewBytes,
+            RelocatedBytes = relocated,
+            IndexBytes = index,
+            FooterBytes = log.FooterBytes,
+            DeviceFlushes = log.Flushes,
+            IndexCacheHits = (ulong)_upkeep.Pages.Hits,
+            IndexCacheMisses = (ulong)_upkeep.Pages.Misses,
+            IndexPages = (ulong)_upkeep.Index.PagesInUse,
+            Checkpoints = _upkeep.Checkpointer.Written,
+            CheckpointBytes = checkpoints,
+            DamagedPages = _services.Io.DamagedPages,
+            HeadersFromCopy = (ulong)_services.Reader.HeadersFromCopy,
+            ReadBytes = _services.Io.ReadBytes,
+            WrittenBytes = _services.Io.WrittenBytes,
+            SegmentsReclaimed = (ulong)_upkeep.Compactor.Freed,
+        };
+    }
 
     /// <summary>Stops cleanly: refuses new work, makes all durable, seals the open segment, writes a checkpoint.</summary>
     public async ValueTask DisposeAsync()

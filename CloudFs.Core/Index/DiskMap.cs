@@ -32,6 +32,9 @@ public sealed class DiskMap(ILiveness? memory)
     /// </summary>
     public ulong DataSectors => Tree.DataSectors + Sum(layer => layer.DataSectors);
 
+    /// <summary>Sectors that are lost, what was overwritten since the last merge included; 0 only when none is.</summary>
+    public ulong LostSectors => Tree.LostSectors + Sum(layer => layer.LostSectors);
+
     /// <summary>Maps a run of sectors, superseding whatever it covers.</summary>
     public void Apply(in MappedExtent extent) => _layers[^1].Apply(extent);
 

@@ -5,11 +5,25 @@ public sealed class LogCounters
 {
     private long _commits;
     private long _bytes;
+    private long _footers;
     private long _flushes;
 
     public ulong Commits => (ulong)Volatile.Read(ref _commits);
 
     public ulong Bytes => (ulong)Volatile.Read(ref _bytes);
+
+    /// <summary>Of the bytes, those of commits.</summary>
+    public ulong NewBytes
+    {
+        get
+        {
+            var footers = FooterBytes;
+            return Bytes - footers;
+        }
+    }
+
+    /// <summary>Of the bytes, those of footers.</summary>
+    public ulong FooterBytes => (ulong)Volatile.Read(ref _footers);
 
     public ulong Flushes => (ulong)Volatile.Read(ref _flushes);
 
@@ -19,7 +33,12 @@ public sealed class LogCounters
         Volatile.Write(ref _bytes, _bytes + bytes);
     }
 
-    internal void AddFooter(int bytes) => Volatile.Write(ref _bytes, _bytes + bytes);
+    internal void AddFooter(int bytes)
+    {
+        // First the whole, then the part of it: nobody may see a part that is larger.
+        Volatile.Write(ref _bytes, _bytes + bytes);
+        Volatile.Write(ref _footers, _footers + bytes);
+    }
 
     internal void AddFlush() => Volatile.Write(ref _flushes, _flushes + 1);
 }

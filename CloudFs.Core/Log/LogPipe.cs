@@ -36,6 +36,8 @@ internal sealed class LogPipe(
     /// <summary>True when commits with entries were written and not flushed.</summary>
     public bool HasUnflushed => _unflushed.Count > 0;
 
+    internal PlantedBug Planted { get; init; }
+
     /// <summary>Counters for metrics.</summary>
     public LogCounters Counters { get; } = new();
 
@@ -86,7 +88,11 @@ internal sealed class LogPipe(
     public async ValueTask FlushAsync()
     {
         var flushed = WrittenEnd;
-        await device.FlushAsync();
+        if (Planted != PlantedBug.SkipFlush)
+        {
+            await device.FlushAsync();
+        }
+
         Counters.AddFlush();
         Volatile.Write(ref _durable, Math.Max(_durable, flushed.Value));
         foreach (var commit in _unflushed)

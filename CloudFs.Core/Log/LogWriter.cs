@@ -51,7 +51,7 @@ public sealed class LogWriter
 
     public LogWriter(
         IBlockDevice device, SegmentTable segments, WriteBuffer buffer, Id160 deviceId, int physicalBlock, LogEnd end,
-        TimeProvider time)
+        EngineRuntime runtime)
     {
         _segments = segments;
         _buffer = buffer;
@@ -59,9 +59,9 @@ public sealed class LogWriter
         _physicalBlock = physicalBlock;
         _catalog = end.Catalog;
         _end = _dataEnd = end.Position;
-        _pipe = new LogPipe(device, segments, deviceId, physicalBlock, end.Position, time);
+        _pipe = new LogPipe(device, segments, deviceId, physicalBlock, end.Position, runtime.Time) { Planted = runtime.Planted };
         _nextSequence = end.NextSequence;
-        _timer = time.CreateTimer(_ => OnTimer(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _timer = runtime.Time.CreateTimer(_ => OnTimer(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
     /// <summary>Guards appends. Taken after a disk's own lock, never before it.</summary>
@@ -87,6 +87,15 @@ public sealed class LogWriter
 
     /// <summary>The end of the log, open commit included. Under the gate.</summary>
     public LogPosition End => _open is null ? _end : _open.Position.Plus(_open.Filled);
+
+    /// <summary>Bytes of the open segment that nothing was written to yet.</summary>
+    public ulong UnwrittenBytes()
+    {
+        lock (Gate)
+        {
+            return _segments.TryLocate(End.Use, out _) ? (ulong)(DeviceGeometry.SegmentBytes - End.Offset) : 0;
+        }
+    }
 
     /// <summary>
     /// Finds room for items that will stand together in one commit. On Ok the caller, still holding the gate, fills

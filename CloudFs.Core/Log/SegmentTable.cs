@@ -35,6 +35,8 @@ public sealed class SegmentTable : ILiveness
         _free = count;
     }
 
+    internal PlantedBug Planted { get; set; }
+
     /// <summary>What is kept back now: the reserve, and what the next checkpoint will take.</summary>
     public int Reserve { get; set; } = ReserveSegments;
 
@@ -116,7 +118,7 @@ public sealed class SegmentTable : ILiveness
     {
         lock (_lock)
         {
-            var tally = new SegmentTally(_segments.Length, Available, 0, 0, 0, 0, 0, 0, 0);
+            var tally = new SegmentTally(_segments.Length, Available, 0, 0, 0, 0, 0, 0, 0, 0, 0);
             foreach (ref readonly var segment in _segments.AsSpan())
             {
                 tally = segment.State switch
@@ -125,13 +127,7 @@ public sealed class SegmentTable : ILiveness
                     SegmentState.Checkpoint => tally with { Checkpoint = tally.Checkpoint + 1 },
                     SegmentState.Bad => tally with { Bad = tally.Bad + 1 },
                     SegmentState.Free => tally,
-                    _ => tally with
-                    {
-                        Log = tally.Log + 1,
-                        Dead = tally.Dead + (segment.IsDead ? 1 : 0),
-                        LiveSectors = tally.LiveSectors + segment.TreeSectors + segment.MemorySectors,
-                        References = tally.References + segment.TreeReferences + segment.MemoryReferences + segment.Pins,
-                    },
+                    _ => CountLog(tally, segment),
                 };
             }
 
@@ -194,9 +190,7 @@ public sealed class SegmentTable : ILiveness
     /// <summary>The state of a segment.</summary>
     public SegmentState StateOf(int segment) => Locked(() => _segments[segment].State);
 
-    /// <summary>
-    /// Takes the next segment for the log's next use. The reserve is for <paramref name="urgent"/> appends only.
-    /// </summary>
+    /// <summary>Takes the next segment for the log's next use. The reserve is for <paramref name="urgent"/> appends only.</summary>
     public AppendRoom TryTakeNext(ulong use, bool urgent, out int segment)
     {
         lock (_lock)
@@ -237,23 +231,24 @@ public sealed class SegmentTable : ILiveness
         }
     }
 
-    /// <summary>
-    /// A free segment that could become the next, or -1: one that lies on blocks of its own, if there is any; else one whose
-    /// blocks have to be reserved first. It is not taken by this.
-    /// </summary>
-    public int FindFree(out bool isBacked)
+    /// <summary>A free segment with blocks of its own that could become the next; -1 when there is none. Not taken by this.</summary>
+    public int FindFree() => Locked(() => FindFree(backed: true, ascending: true));
+
+    /// <summary>Free segments whose blocks have to be reserved first, ascending, at most so many.</summary>
+    public List<int> FindUnbacked(int most)
     {
         lock (_lock)
         {
-            isBacked = true;
-            var segment = FindFree(backed: true, ascending: true);
-            if (segment < 0)
+            var found = new List<int>();
+            for (var i = 0; i < _segments.Length && found.Count < most; i++)
             {
-                isBacked = false;
-                segment = FindFree(backed: false, ascending: true);
+                if (_segments[i] is { State: SegmentState.Free, IsBacked: false } && i != Next)
+                {
+                    found.Add(i);
+                }
             }
 
-            return segment;
+            return found;
         }
     }
 
@@ -338,7 +333,8 @@ public sealed class SegmentTable : ILiveness
     {
         lock (_lock)
         {
-            if (!_byUse.TryGetValue(use, out var segment) || !_segments[segment].IsDead)
+            if (!_byUse.TryGetValue(use, out var segment)
+                || !(_segments[segment].IsDead || Planted == PlantedBug.DropPinnedPage))
             {
                 return false;
             }
@@ -372,6 +368,11 @@ public sealed class SegmentTable : ILiveness
                     ref var segment = ref _segments[index];
                     segment.TreeReferences += change.References;
                     segment.TreeSectors += change.Sectors;
+                    if (Planted == PlantedBug.StaleLiveness && change.References < 0)
+                    {
+                        segment.TreeReferences = segment.TreeSectors = 0;
+                    }
+
                     Invariant.That(segment is { TreeReferences: >= 0, TreeSectors: >= 0 }, "a reference is taken back once");
                 }
             }
@@ -442,6 +443,22 @@ public sealed class SegmentTable : ILiveness
         _segments[segment] = new Segment { IsBacked = true };
         _free++;
         _backed++;
+    }
+
+    private static SegmentTally CountLog(in SegmentTally tally, in Segment segment)
+    {
+        long sectors = segment.TreeSectors + segment.MemorySectors;
+        long references = segment.TreeReferences + segment.MemoryReferences + segment.Pins;
+        var isHistory = !LogPosition.IsRelocation(segment.Use);
+        return tally with
+        {
+            Log = tally.Log + 1,
+            Dead = tally.Dead + (segment.IsDead ? 1 : 0),
+            LiveSectors = tally.LiveSectors + sectors,
+            References = tally.References + references,
+            HistorySectors = tally.HistorySectors + (isHistory ? sectors : 0),
+            HistoryReferences = tally.HistoryReferences + (isHistory ? references : 0),
+        };
     }
 
     private void Change(LogPosition position, int references, int pins, int sectors)

@@ -44,8 +44,11 @@ public readonly record struct SegmentUse(
 /// <param name="Bad">Never used again.</param>
 /// <param name="LiveSectors">Sectors of live data.</param>
 /// <param name="References">Mapped extents and entries that stay: about as many headers.</param>
+/// <param name="HistorySectors">Of the live sectors, those in segments of the log proper: what histories count too.</param>
+/// <param name="HistoryReferences">Of the references, those into segments of the log proper.</param>
 public readonly record struct SegmentTally(
-    int Segments, int Free, int Log, int Dead, int Index, int Checkpoint, int Bad, long LiveSectors, long References);
+    int Segments, int Free, int Log, int Dead, int Index, int Checkpoint, int Bad, long LiveSectors, long References,
+    long HistorySectors, long HistoryReferences);
 
 /// <summary>Whether an append can go on.</summary>
 public enum AppendRoom

@@ -14,6 +14,9 @@ public sealed class EngineRuntime
 
     /// <summary>Told one event a line: what happened, to whom, and what to do. Called from any thread.</summary>
     public required Action<EngineEvent> Report { get; init; }
+
+    /// <summary>A bug that a test wants to see found.</summary>
+    internal PlantedBug Planted { get; init; }
 }
 
 /// <summary>How much an event matters.</summary>

@@ -60,7 +60,7 @@ internal sealed class RebuiltDisk(Id160 id, SegmentTable segments)
         }
     }
 
-    /// <summary>An update's extents, where nothing newer is known. Dropped pages are lost, unless something covers them.</summary>
+    /// <summary>An update's extents, where nothing newer is known. Pages that were dropped are lost unless covered.</summary>
     public void NoteExtents(ReadOnlySpan<byte> header, in EntryHeader fields, LogPosition position)
     {
         for (var i = 0; i < fields.ExtentCount; i++)

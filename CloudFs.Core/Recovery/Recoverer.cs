@@ -31,6 +31,8 @@ public sealed class Recoverer(
     private Dictionary<Id160, DiskState> _disks = null!;
     private ulong _nextCommit = 1;
 
+    internal PlantedBug Planted { get; init; }
+
     /// <param name="written">Up to where the kernel had the log, by a write buffer of this boot; else none.</param>
     /// <param name="rebuild">True to believe no checkpoint.</param>
     public async Task<Recovered> RecoverAsync(LogPosition written, bool rebuild)
@@ -65,10 +67,10 @@ public sealed class Recoverer(
         _segments = loaded?.Segments ?? new SegmentTable(label.SegmentCount);
         _disks = loaded?.Disks ?? [];
         _walker = new SegmentWalker(device, _segments, label.DeviceId);
-        _space = new IndexSpace(device, new IndexSegments(_segments));
+        _space = new IndexSpace(device, new IndexSegments(_segments)) { Planted = Planted };
         _space.Restore(loaded?.IndexPages ?? []);
         _tree = new PagedTree(_space, cache, device);
-        _roll = new RollForward(_disks, _segments, label.HostId, label.DeviceId, report);
+        _roll = new RollForward(_disks, _segments, label.HostId, label.DeviceId, report) { Planted = Planted };
         _nextCommit = loaded?.Cut.NextCommit ?? 1;
     }
 
@@ -96,7 +98,11 @@ public sealed class Recoverer(
         _segments.NextRelocationUse = Math.Max(
             LogPosition.FirstRelocationUse, uses.Keys.LastOrDefault() + 1) + (ulong)label.SegmentCount;
         _disks = await rebuilder.RunAsync(uses.Where(pair => pair.Key != last).ToList());
-        _roll = new RollForward(_disks, _segments, label.HostId, label.DeviceId, report, rebuilder.Secrets) { ReclaimedBefore = last };
+        _roll = new RollForward(_disks, _segments, label.HostId, label.DeviceId, report, rebuilder.Secrets) 
+        {
+            ReclaimedBefore = last,
+            Planted = Planted,
+        };
         return last == 0 ? [] : new SortedDictionary<ulong, int> { [last] = uses[last] };
     }
 
@@ -217,6 +223,13 @@ public sealed class Recoverer(
 
         await ApplyScanAsync(scan, bytes, segment, use, from);
         _nextCommit = Math.Max(_nextCommit, scan.LastSequence + 1);
+        if (commitsEnd < 0 && scan.End == DeviceGeometry.SegmentBytes)
+        {
+            // A hole reaches to its end, by what the write buffer says: nothing can follow in it.
+            _segments.Seal(use, 0, use);
+            return (null, scan.NextSegment);
+        }
+
         if (commitsEnd < 0)
         {
             return (await EndAtAsync(scan, segment, use), -1);

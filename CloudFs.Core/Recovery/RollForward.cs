@@ -19,6 +19,9 @@ public sealed class RollForward(
     private readonly Dictionary<(Id160 Disk, Id160 View), Id160> _secrets = secrets ?? [];
     private readonly HashSet<Id160> _inDoubt = [];
     private readonly HashSet<Id160> _viewUnknown = [];
+    private Action? _late;
+
+    internal PlantedBug Planted { get; init; }
 
     /// <summary>
     /// The use before which entries may be missing because they were compacted away; 0 for none. A disk whose entries were
@@ -113,6 +116,7 @@ public sealed class RollForward(
     /// <summary>Ends the roll-forward: a disk still in doubt may have had a newer head.</summary>
     public void Finish()
     {
+        _late?.Invoke();
         foreach (var id in _inDoubt)
         {
             var state = disks[id];
@@ -185,7 +189,18 @@ public sealed class RollForward(
         }
 
         state.Advance(state.Head.Next(fields, body), body, fields.Previous, position, fields.TotalLength);
-        state.ApplyHeader(header.Span, fields, position);
+        if (Planted == PlantedBug.IndexOutOfOrder && _late is null)
+        {
+            var (late, copy, bytes) = (state, fields, header.ToArray());
+            _late = () => late.ApplyHeader(bytes, copy, position);
+        }
+        else
+        {
+            state.ApplyHeader(header.Span, fields, position);
+            _late?.Invoke();
+            _late = null;
+        }
+
         if (body?.View is { } view)
         {
             state.Secret = _secrets.GetValueOrDefault((fields.Disk, view.View));

@@ -25,6 +25,8 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
 {
     private readonly Lock _lock = new();
 
+    internal PlantedBug Planted { get; init; }
+
     /// <summary>The fixed area, then segments, ascending: the order in which pages are given out.</summary>
     private readonly List<Area> _areas = [new Area(IndexPageNumber.FixedArea)];
 
@@ -93,7 +95,7 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
         lock (_lock)
         {
             var (segment, slot) = IndexPageNumber.PlaceOf(page);
-            Find(segment).Release(slot);
+            Find(segment).Release(slot, Planted == PlantedBug.CheckpointInPlace);
         }
     }
 
@@ -160,7 +162,7 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
         var start = IndexPageNumber.AreaOffset(segment);
         if (!area.IsReserved)
         {
-            if (!await device.TryReserveAsync(start, (ulong)area.Slots * IndexPageLayout.Size).ConfigureAwait(false))
+            if (!await device.TryReserveAsync(start, (ulong)area.Slots * IndexPageLayout.Size))
             {
                 throw new IndexSpaceException("what lies below the device has no room for index pages");
             }
@@ -168,7 +170,7 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
             area.IsReserved = true;
         }
 
-        await device.WriteAsync(start + ((ulong)slot * IndexPageLayout.Size), bytes).ConfigureAwait(false);
+        await device.WriteAsync(start + ((ulong)slot * IndexPageLayout.Size), bytes);
         Interlocked.Add(ref _bytesWritten, bytes.Length);
     }
 
@@ -294,13 +296,21 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
             return false;
         }
 
-        public void Release(int slot)
+        public void Release(int slot, bool atOnce)
         {
             var bit = 1UL << (slot % 64);
             Invariant.That(
                 (_taken[slot / 64] & bit) != 0 && (_released[slot / 64] & bit) == 0, "only an index page in use is released");
-            _released[slot / 64] |= bit;
             InUse--;
+            if (atOnce)
+            {
+                _taken[slot / 64] &= ~bit;
+                _firstWithRoom = 0;
+                Free++;
+                return;
+            }
+
+            _released[slot / 64] |= bit;
         }
 
         public void Settle() => TakeAway(_released);

@@ -42,7 +42,7 @@ internal sealed class PageBatch(IndexSpace space)
 
             await space.WriteAsync(
                 _numbers[first], _bytes.AsMemory(first * IndexPageLayout.Size, (next - first) * IndexPageLayout.Size))
-                .ConfigureAwait(false);
+                ;
         }
 
         _numbers.Clear();

@@ -39,7 +39,7 @@ public sealed class PagedTree(IndexSpace space, PageCache cache, IBlockDevice de
             while (true)
             {
                 var find = new TreeFind(root, lba, ulong.MaxValue, extents.AsMemory(0, WalkExtents));
-                var (status, count) = await FindSlowlyAsync(find, isKept: false).ConfigureAwait(false);
+                var (status, count) = await FindSlowlyAsync(find, isKept: false);
                 if (status != TreeRead.Ok)
                 {
                     return status;
@@ -81,7 +81,7 @@ public sealed class PagedTree(IndexSpace space, PageCache cache, IBlockDevice de
         if (!root.IsEmpty)
         {
             CheckHeight(root);
-            await DropAsync(new PagePointer(0, root.Page, root.Check), root.Height - 1, byLsn, liveness).ConfigureAwait(false);
+            await DropAsync(new PagePointer(0, root.Page, root.Check), root.Height - 1, byLsn, liveness);
         }
 
         return default;
@@ -130,7 +130,7 @@ public sealed class PagedTree(IndexSpace space, PageCache cache, IBlockDevice de
             var bytes = buffer.AsMemory(0, IndexPageLayout.Size);
             while (!TryFindCached(ref find))
             {
-                if (await _pages.TryReadAsync(find.Page, find.Check, find.Level, bytes).ConfigureAwait(false) is not null)
+                if (await _pages.TryReadAsync(find.Page, find.Check, find.Level, bytes) is not null)
                 {
                     find.IsMismatch = true;
                     break;
@@ -158,14 +158,14 @@ public sealed class PagedTree(IndexSpace space, PageCache cache, IBlockDevice de
         try
         {
             var bytes = buffer.AsMemory(0, IndexPageLayout.Size);
-            await _pages.ReadAsync(pointer.Page, pointer.Check, level, bytes).ConfigureAwait(false);
+            await _pages.ReadAsync(pointer.Page, pointer.Check, level, bytes);
             space.Release(pointer.Page);
             var count = new IndexPage(bytes.Span).Count;
             for (var row = 0; row < count; row++)
             {
                 if (level > 0)
                 {
-                    await DropAsync(new IndexPage(bytes.Span).Child(row), level - 1, byLsn, liveness).ConfigureAwait(false);
+                    await DropAsync(new IndexPage(bytes.Span).Child(row), level - 1, byLsn, liveness);
                 }
                 else
                 {

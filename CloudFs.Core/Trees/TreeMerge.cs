@@ -56,25 +56,25 @@ internal sealed class TreeMerge
         if (_root.IsEmpty)
         {
             _builder.AreLeavesCached = true;
-            await MergeLeafAsync(count: 0, ulong.MaxValue).ConfigureAwait(false);
+            await MergeLeafAsync(count: 0, ulong.MaxValue);
         }
         else
         {
-            await VisitRootAsync().ConfigureAwait(false);
+            await VisitRootAsync();
         }
 
         Release(null);
         var (top, height) = _builder.Finish();
-        await _batch.WriteAsync().ConfigureAwait(false);
-        return await CollapseAsync(top, height).ConfigureAwait(false);
+        await _batch.WriteAsync();
+        return await CollapseAsync(top, height);
     }
 
     private async ValueTask VisitRootAsync()
     {
         var root = new PagePointer(0, _root.Page, _root.Check);
-        var isCached = await LoadAsync(root, _root.Height - 1).ConfigureAwait(false);
+        var isCached = await LoadAsync(root, _root.Height - 1);
         root = root with { Key = new IndexPage(_buffers[^1]).Key(0) };
-        await MergeLoadedAsync(root, _root.Height - 1, ulong.MaxValue, isCached).ConfigureAwait(false);
+        await MergeLoadedAsync(root, _root.Height - 1, ulong.MaxValue, isCached);
     }
 
     /// <summary>A root with one child only is none: the child is.</summary>
@@ -83,7 +83,7 @@ internal sealed class TreeMerge
         var buffer = new byte[IndexPageLayout.Size];
         while (height > 1)
         {
-            await _pages.ReadAsync(top.Page, top.Check, height - 1, buffer).ConfigureAwait(false);
+            await _pages.ReadAsync(top.Page, top.Check, height - 1, buffer);
             if (new IndexPage(buffer).Count > 1)
             {
                 break;
@@ -101,8 +101,8 @@ internal sealed class TreeMerge
 
     private async ValueTask VisitAsync(PagePointer child, int level, ulong limit)
     {
-        var isCached = await LoadAsync(child, level).ConfigureAwait(false);
-        await MergeLoadedAsync(child, level, limit, isCached).ConfigureAwait(false);
+        var isCached = await LoadAsync(child, level);
+        await MergeLoadedAsync(child, level, limit, isCached);
     }
 
     private ValueTask<bool> LoadAsync(PagePointer child, int level) =>
@@ -122,7 +122,7 @@ internal sealed class TreeMerge
 
             ReleasePage(child.Page);
             _builder.AreLeavesCached = isCached;
-            await MergeLeafAsync(count, limit).ConfigureAwait(false);
+            await MergeLeafAsync(count, limit);
             return;
         }
 
@@ -133,7 +133,7 @@ internal sealed class TreeMerge
             var nextLimit = row + 1 < count ? new IndexPage(_buffers[level]).Key(row + 1) : limit;
             if (IsTouched(next.Key, nextLimit) || _builder.IsSmall(level - 1, _held is not null))
             {
-                await VisitAsync(next, level - 1, nextLimit).ConfigureAwait(false);
+                await VisitAsync(next, level - 1, nextLimit);
             }
             else
             {
@@ -142,7 +142,7 @@ internal sealed class TreeMerge
 
             if (_batch.IsFull)
             {
-                await _batch.WriteAsync().ConfigureAwait(false);
+                await _batch.WriteAsync();
             }
         }
     }
@@ -204,7 +204,7 @@ internal sealed class TreeMerge
         {
             if (_batch.IsFull)
             {
-                await _batch.WriteAsync().ConfigureAwait(false);
+                await _batch.WriteAsync();
             }
         }
     }

@@ -17,7 +17,7 @@ internal sealed class TreePages(PageCache cache, IBlockDevice device)
             return "there is no such page";
         }
 
-        await device.ReadAsync(offset, into).ConfigureAwait(false);
+        await device.ReadAsync(offset, into);
         if (XXH64.DigestOf(into.Span) != check)
         {
             return "its bytes are not those that its parent means";
@@ -36,7 +36,7 @@ internal sealed class TreePages(PageCache cache, IBlockDevice device)
                 ? true : throw new TreeDamagedException(page, "it is of another level than its parent means");
         }
 
-        return await TryReadAsync(page, check, level, into).ConfigureAwait(false) is { } fault
+        return await TryReadAsync(page, check, level, into) is { } fault
             ? throw new TreeDamagedException(page, fault) : false;
     }
 }

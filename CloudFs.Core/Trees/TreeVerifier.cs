@@ -26,7 +26,7 @@ internal sealed class TreeVerifier(TreePages pages, TreeRoot root, Action<string
             return 0;
         }
 
-        await VisitAsync(new PagePointer(0, root.Page, root.Check), root.Height - 1, ulong.MaxValue, isRoot: true).ConfigureAwait(false);
+        await VisitAsync(new PagePointer(0, root.Page, root.Check), root.Height - 1, ulong.MaxValue, isRoot: true);
         var found = (_extents, _dataSectors, _lostSectors, _named);
         if (!_isDamaged && found != (root.Extents, root.DataSectors, root.LostSectors, root.Pages))
         {
@@ -41,7 +41,7 @@ internal sealed class TreeVerifier(TreePages pages, TreeRoot root, Action<string
         _named++;
         visitPage?.Invoke(child.Page);
         var bytes = new byte[IndexPageLayout.Size];
-        if (await pages.TryReadAsync(child.Page, child.Check, level, bytes).ConfigureAwait(false) is { } fault)
+        if (await pages.TryReadAsync(child.Page, child.Check, level, bytes) is { } fault)
         {
             Tell(child.Page, fault);
             return;
@@ -64,7 +64,7 @@ internal sealed class TreeVerifier(TreePages pages, TreeRoot root, Action<string
         {
             var next = new IndexPage(bytes).Child(row);
             var nextLimit = row + 1 < count ? new IndexPage(bytes).Key(row + 1) : limit;
-            await VisitAsync(next, level - 1, nextLimit, isRoot: false).ConfigureAwait(false);
+            await VisitAsync(next, level - 1, nextLimit, isRoot: false);
         }
     }
 

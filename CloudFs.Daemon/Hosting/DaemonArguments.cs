@@ -33,6 +33,14 @@ internal sealed class DaemonArguments
         HelpText = "Where unflushed writes are kept so that they outlive the process. Best on tmpfs.")]
     public string? BufferDir { get; set; }
 
+    [Option("index-cache", MetaValue = "SIZE",
+        HelpText = "Memory for pages of the index, shared by all disks. Default 64M, at least 1M.")]
+    public string? IndexCache { get; set; }
+
+    [Option("history-min", MetaValue = "TIME",
+        HelpText = "How long history is kept while there is any room: 30m, 1h, 2d, 0. Default 1h.")]
+    public string? HistoryMin { get; set; }
+
     [Option("log-format", MetaValue = "text|json", HelpText = "How log lines look on standard error. Default text.")]
     public string? LogFormat { get; set; }
 

@@ -1,5 +1,6 @@
 using System.Globalization;
 using CloudFs.Core.Contracts;
+using CloudFs.Core.Engine;
 using CloudFs.Core.Primitives;
 using CommandLine;
 using CommandLine.Text;
@@ -101,6 +102,11 @@ internal static class DaemonCommandLine
             return Refused($"--host-id {given.HostId}: expected 40 hex digits, not all zero");
         }
 
+        if (!TryReadBounds(given, out var indexCache, out var historyMin, out var wrong))
+        {
+            return Refused(wrong);
+        }
+
         if (given.LogFormat is not (null or "text" or "json"))
         {
             return Refused($"--log-format {given.LogFormat}: expected text or json");
@@ -113,10 +119,38 @@ internal static class DaemonCommandLine
             NbdSocket = string.IsNullOrEmpty(given.NbdSocket) ? null : Path.GetFullPath(given.NbdSocket),
             HostId = hostId,
             BufferDirectory = given.BufferDir,
+            IndexCacheBytes = indexCache,
+            HistoryMin = historyMin,
             Insecure = given.Insecure,
             LogFormat = given.LogFormat == "json" ? LogFormat.Json : LogFormat.Text,
         };
         return CheckAddresses(given, options);
+    }
+
+    private static bool TryReadBounds(DaemonArguments given, out long indexCache, out TimeSpan historyMin, out string wrong)
+    {
+        indexCache = EngineSettings.DefaultIndexCacheBytes;
+        historyMin = EngineSettings.DefaultHistoryMin;
+        wrong = string.Empty;
+        if (given.IndexCache is not null)
+        {
+            var read = SizeText.TryParse(given.IndexCache, out var bytes) && bytes <= long.MaxValue;
+            indexCache = read ? (long)bytes : 0;
+            if (indexCache < EngineSettings.MinIndexCacheBytes)
+            {
+                wrong = $"--index-cache {given.IndexCache}: expected a size of at least "
+                    + $"{SizeText.Format((ulong)EngineSettings.MinIndexCacheBytes)}, such as 64M or 1G";
+                return false;
+            }
+        }
+
+        if (given.HistoryMin is not null && !DurationText.TryParse(given.HistoryMin, out historyMin))
+        {
+            wrong = $"--history-min {given.HistoryMin}: expected a length of time such as 30m, 1h or 2d, or 0";
+            return false;
+        }
+
+        return true;
     }
 
     private static bool TryReadHostId(string? text, out Id160? id)

@@ -1,4 +1,5 @@
 using System.Net;
+using CloudFs.Core.Engine;
 using CloudFs.Core.Primitives;
 
 namespace CloudFs.Daemon.Hosting;
@@ -40,6 +41,12 @@ internal sealed record DaemonOptions
     /// Where the buffers of unflushed writes lie that outlive the process; null: the engine's own choice.
     /// </summary>
     public string? BufferDirectory { get; init; }
+
+    /// <summary>Bytes of memory for pages of the index.</summary>
+    public long IndexCacheBytes { get; init; } = EngineSettings.DefaultIndexCacheBytes;
+
+    /// <summary>How old history gets at least, where there is room for it.</summary>
+    public TimeSpan HistoryMin { get; init; } = EngineSettings.DefaultHistoryMin;
 
     public bool Insecure { get; init; }
 

@@ -31,6 +31,8 @@ internal sealed partial class EngineHost(DaemonOptions options, ILogger<EngineHo
             Boot = ReadBootId(),
             HostId = options.HostId,
             SizeBytes = options.SizeBytes,
+            IndexCacheBytes = options.IndexCacheBytes,
+            HistoryMin = options.HistoryMin,
         };
         var runtime = new EngineRuntime
         {

@@ -21,6 +21,8 @@ internal static class OptionSources
             ("nbd-socket", a => a.NbdSocket, (a, v) => a.NbdSocket = v),
             ("host-id", a => a.HostId, (a, v) => a.HostId = v),
             ("buffer-dir", a => a.BufferDir, (a, v) => a.BufferDir = v),
+            ("index-cache", a => a.IndexCache, (a, v) => a.IndexCache = v),
+            ("history-min", a => a.HistoryMin, (a, v) => a.HistoryMin = v),
             ("log-format", a => a.LogFormat, (a, v) => a.LogFormat = v),
         ];
 

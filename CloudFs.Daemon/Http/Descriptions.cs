@@ -38,7 +38,28 @@ internal static class Descriptions
     }
 
     public static SpaceJson Of(SpaceReport space) =>
-        new(space.Capacity, space.Free, space.Reclaimable, space.Reserved, space.Live);
+        new(space.Capacity, space.Free, space.Reclaimable, space.Reserved, space.Live)
+        {
+            Headers = space.Headers,
+            Pinned = space.Pinned,
+            History = space.History,
+            Dead = space.Dead,
+            Index = space.Index,
+            Checkpoint = space.Checkpoint,
+            Bad = space.Bad,
+            Open = space.Open,
+        };
+
+    public static CompactionJson Of(CompactionReport compaction) => new()
+    {
+        Running = compaction.Running,
+        Pressure = compaction.Pressure,
+        DebtBytes = compaction.DebtBytes,
+        EstimatedSeconds = compaction.EstimatedSeconds,
+        WriteAmplification = Math.Round(compaction.WriteAmplification, 3),
+        RelocatedBytes = compaction.RelocatedBytes,
+        SegmentsFreed = compaction.VictimsFreed,
+    };
 
     public static HealthJson Of(HealthReport health) =>
         new(health.Status, [.. health.Issues.Select(issue => new HealthIssueJson(issue.Code, issue.Message))]);

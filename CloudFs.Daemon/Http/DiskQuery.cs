@@ -14,6 +14,8 @@ internal readonly record struct DiskQuery(string Disk, ulong? Lsn, Id160? Versio
     // A disk and two words; a query that is longer is refused before it is taken apart.
     private const int MaxParts = 8;
 
+    private const string TwoPoints = "the query names two points: expected one LSN or one version id";
+
     /// <summary>Where a stream begins.</summary>
     public StreamPoint Point => Version is { } version ? StreamPoint.After(version)
         : Lsn is { } lsn ? StreamPoint.After(lsn)
@@ -23,7 +25,15 @@ internal readonly record struct DiskQuery(string Disk, ulong? Lsn, Id160? Versio
     /// Parses a raw query, with or without its question mark. Null when it is good, else the line that says what was
     /// expected.
     /// </summary>
-    public static string? Parse(string raw, out DiskQuery query)
+    public static string? Parse(string raw, out DiskQuery query) =>
+        ParseParts(raw, out query) ?? (query is { Lsn: not null, Version: not null } ? TwoPoints : null);
+
+    /// <summary>The same for a point that is an LSN and the version there, or none.</summary>
+    public static string? ParseState(string raw, out DiskQuery query) =>
+        ParseParts(raw, out query) ?? (query.Lsn is null != query.Version is null
+            ? "a point is an LSN and the id of the version there: expected ?<disk>[&<lsn>&<version id>][&once]" : null);
+
+    private static string? ParseParts(string raw, out DiskQuery query)
     {
         query = default;
         var text = raw.StartsWith('?') ? raw[1..] : raw;
@@ -64,13 +74,15 @@ internal readonly record struct DiskQuery(string Disk, ulong? Lsn, Id160? Versio
             return null;
         }
 
-        var taken = query.Lsn is not null || query.Version is not null;
+        bool taken;
         if (Id160.TryParse(part, out var version))
         {
+            taken = query.Version is not null;
             query = query with { Version = version };
         }
         else if (ulong.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out var lsn))
         {
+            taken = query.Lsn is not null;
             query = query with { Lsn = lsn };
         }
         else
@@ -78,7 +90,7 @@ internal readonly record struct DiskQuery(string Disk, ulong? Lsn, Id160? Versio
             return $"'{Shorten(part)}' is no LSN, no version id of 40 digits, and not the word once";
         }
 
-        return taken ? "the query names two points: expected one LSN or one version id" : null;
+        return taken ? TwoPoints : null;
     }
 
     private static string Shorten(string part) => part.Length <= 64 ? part : part[..64] + "…";

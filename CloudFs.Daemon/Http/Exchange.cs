@@ -64,6 +64,11 @@ internal sealed class Exchange : IDisposable
         DiskQuery.Parse(Request.QueryString.Value ?? string.Empty, out var query) is { } wrong
             ? throw new HttpRefusalException(400, wrong) : query;
 
+    /// <summary>The same for a query whose point is an LSN with the version there.</summary>
+    public DiskQuery ReadStateQuery() =>
+        DiskQuery.ParseState(Request.QueryString.Value ?? string.Empty, out var query) is { } wrong
+            ? throw new HttpRefusalException(400, wrong) : query;
+
     /// <summary>The disk of a query: by exact id or exact name.</summary>
     public Disk FindDisk(in DiskQuery query) =>
         Engine.TryGetDisk(query.Disk, out var disk) ? disk : throw new HttpRefusalException(

@@ -11,7 +11,10 @@ internal static class HttpLimits
     /// <summary>Where Kestrel itself turns connections away: those that are pushed out take a moment to go.</summary>
     public const int MaxSockets = 2 * MaxConnections;
 
-    /// <summary>Streams hold an entry (1.1 MiB at most) each. A host follows a few dozen disks in this way.</summary>
+    /// <summary>
+    /// Streams hold an entry (1.1 MiB at most) each, states three times as much and a list of places. A host follows a
+    /// few dozen disks in this way.
+    /// </summary>
     public const int MaxStreams = 256;
 
     /// <summary>Uploads of a log hold an entry each, twice where it lies in pieces.</summary>

@@ -12,7 +12,7 @@ internal static class RouteTable
         new("GET", "/heads", "", HeadsEndpoint.GetAsync),
         new("GET", "/lsn", "?<disk>", HeadsEndpoint.GetLsnAsync),
         new("GET", "/stream", "?<disk>[&<lsn or version id>][&once]", StreamEndpoint.GetAsync),
-        new("GET", "/state", "?<disk>[&<lsn>&<version id>]", StreamEndpoint.GetStateAsync),
+        new("GET", "/state", "?<disk>[&<lsn>&<version id>][&once]", StreamEndpoint.GetStateAsync),
         new("GET", "/blocks", "?<disk>[&<version id>]", BlockReads.GetAsync),
         new("PUT", "/blocks", "?<disk>", BlockWrites.PutAsync),
         new("DELETE", "/blocks", "?<disk>", BlockWrites.DeleteAsync),

@@ -33,7 +33,7 @@ public sealed class CommandLineTests
     [InlineData("")]
     [InlineData("bogus")]
     [InlineData("disks --bogus")]
-    [InlineData("info")]
+    [InlineData("info one two")]
     [InlineData("rename demo")]
     [InlineData("newdisk none")]
     [InlineData("newdisk 0")]

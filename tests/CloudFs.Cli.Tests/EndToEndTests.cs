@@ -28,6 +28,18 @@ public sealed class EndToEndTests : IAsyncLifetime
         Assert.Equal(1, JsonDocument.Parse((await RunAsync(0, "disks", "--json")).Out).RootElement.GetArrayLength());
     }
 
+    [Fact]
+    public async Task Info_without_a_disk_is_about_the_host()
+    {
+        var text = (await RunAsync(0, "info")).Out;
+        Assert.Contains(_daemon.DevicePath, text, StringComparison.Ordinal);
+        Assert.Contains("\ncompaction  idle\n", text, StringComparison.Ordinal);
+        Assert.Contains("\n            history 0 B, dead ", text, StringComparison.Ordinal);
+        var json = (await RunAsync(0, "info", "--json")).Out;
+        var status = JsonSerializer.Deserialize(json, HttpContractsJson.Default.LocalStatusJson)!;
+        Assert.Equal((_daemon.DevicePath, "none"), (status.Host.DevicePath, status.Host.Compaction!.Pressure));
+    }
+
     [Theory]
     [InlineData("newdisk", "3")]
     [InlineData("newdisk", "--name", "deadbeef")]

@@ -64,10 +64,32 @@ public sealed class ListingTests
             UptimeSeconds = 12,
             Nbd = ["127.0.0.1:10809", "unix:/run/cloudfs.sock"],
             Http = "127.0.0.1:8090",
-            Space = new SpaceJson(64UL << 30, 60UL << 30, 1UL << 30, 1UL << 28, 3UL << 30),
+            Space = new SpaceJson(64UL << 30, 60UL << 30, 1UL << 30, 1UL << 28, 3UL << 30)
+            {
+                Headers = 40 << 20,
+                History = 700 << 20,
+                Dead = 250 << 20,
+                Index = 32 << 20,
+                Open = 12 << 20,
+            },
+            Compaction = new CompactionJson
+            {
+                Running = true,
+                Pressure = "compacting",
+                DebtBytes = 3UL << 30,
+                EstimatedSeconds = 125,
+                WriteAmplification = 1.875,
+                RelocatedBytes = 7UL << 30,
+                SegmentsFreed = 512,
+            },
         };
         var issue = new HealthIssueJson("damaged-range", "disk demo: bytes 0-511");
         Listing.Host(output, host, new HealthJson("degraded", [issue]));
+        var idle = host.Compaction with { Running = false, Pressure = "none", DebtBytes = 0, EstimatedSeconds = 0 };
+        var full = host.Compaction with { Pressure = "full", EstimatedSeconds = null };
+        Listing.Host(output, host with { Compaction = idle }, new HealthJson("ok", []));
+        Listing.Host(output, host with { Compaction = full }, new HealthJson("ok", []));
+        Listing.Host(output, host with { Compaction = null }, new HealthJson("ok", []));
         Golden.Check("cli/status.txt", output.ToString());
     }
 

@@ -33,7 +33,7 @@ public sealed class CommandTests
         {
             (1, ["info", "nobody"]), (1, ["info", other]), (1, ["resize", "shop", "1G"]),
             (1, ["newdisk", "--name", "shop"]), (1, ["newdisk", "3"]),
-            (1, ["deletedisk", "nobody", "--yes"]), (2, ["newdisk", "--size", "lots"]), (2, ["frobnicate"]), (2, ["info"]),
+            (1, ["deletedisk", "nobody", "--yes"]), (2, ["newdisk", "--size", "lots"]), (2, ["frobnicate"]), (2, ["rename"]),
             (1, ["disks", "--daemon", string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{Host.FreePort()}")]),
         })
         {

@@ -42,7 +42,7 @@ internal static class BlockWrites
 
             // Not cancelled with the client: the engine may go on with the write, and needs the memory until then.
             var (status, version) = await disk.PutAsync(range.Offset, data, condition, CancellationToken.None);
-            Answer(exchange, disk, range, status, version.Id);
+            await AnswerAsync(exchange, disk, range, status, version.Id);
         }
         finally
         {
@@ -67,7 +67,7 @@ internal static class BlockWrites
         }
 
         var status = await disk.ZeroAsync(range.Offset, range.Length, fua: true, exchange.Ended);
-        Answer(exchange, disk, range, status, null);
+        await AnswerAsync(exchange, disk, range, status, null);
     }
 
     /// <summary>The disk, if it can be written here.</summary>
@@ -160,7 +160,7 @@ internal static class BlockWrites
         exchange.BodyIsTaken = true;
     }
 
-    private static void Answer(Exchange exchange, Disk disk, ByteRange range, IoStatus status, Id160? version)
+    private static async Task AnswerAsync(Exchange exchange, Disk disk, ByteRange range, IoStatus status, Id160? version)
     {
         switch (status)
         {

@@ -17,7 +17,8 @@ internal static class MetricsEndpoint
         var services = exchange.Services;
         AddHealth(text, services.Health.Combine(exchange.Engine.GetHealth()));
         AddEngine(text, exchange.Engine.GetCounters());
-        AddSpace(text, exchange.Engine.GetSpace());
+        SpaceMetricsText.Add(
+            text, exchange.Engine.GetSpace(), exchange.Engine.GetCompaction(), exchange.Engine.GetCounters());
         AddDisks(text, [.. exchange.Engine.ListDisks().Select(disk => disk.GetStatus())]);
         NbdMetricsText.Add(text, services.Nbd.GetMetrics());
         AddHttp(text, services);
@@ -42,8 +43,6 @@ internal static class MetricsEndpoint
         text.Counter("cloudfs_entries_total", "Entries sealed or taken in.", engine.Entries);
         text.Counter("cloudfs_entry_bytes_total", "Bytes of those entries.", engine.EntryBytes);
         text.Counter("cloudfs_commits_total", "Commits written to the device.", engine.Commits);
-        text.Counter(
-            "cloudfs_device_written_bytes_total", "Bytes written to the device, all told.", engine.DeviceBytesWritten);
         text.Counter("cloudfs_device_flushes_total", "Flushes of the device.", engine.DeviceFlushes);
         text.Counter("cloudfs_checkpoints_total", "Checkpoints written.", engine.Checkpoints);
         text.Counter("cloudfs_checkpoint_bytes_total", "Bytes of those checkpoints.", engine.CheckpointBytes);
@@ -54,16 +53,6 @@ internal static class MetricsEndpoint
         text.Counter("cloudfs_read_bytes_total", "Bytes that disks were read.", engine.ReadBytes);
         text.Counter("cloudfs_written_bytes_total", "Bytes that disks were written.", engine.WrittenBytes);
         text.Counter("cloudfs_segments_reclaimed_total", "Segments used again.", engine.SegmentsReclaimed);
-    }
-
-    private static void AddSpace(MetricsText text, SpaceReport space)
-    {
-        text.Gauge("cloudfs_device_capacity_bytes", "Bytes in segments.", space.Capacity);
-        text.Gauge("cloudfs_device_free_bytes", "Bytes in segments that can be written at once.", space.Free);
-        text.Gauge(
-            "cloudfs_device_reclaimable_bytes", "Bytes in segments that hold nothing live.", space.Reclaimable);
-        text.Gauge("cloudfs_device_reserved_bytes", "Bytes kept back for deletes and views.", space.Reserved);
-        text.Gauge("cloudfs_device_live_bytes", "Bytes that some disk's present version reads.", space.Live);
     }
 
     private static void AddDisks(MetricsText text, IReadOnlyList<DiskStatus> disks)

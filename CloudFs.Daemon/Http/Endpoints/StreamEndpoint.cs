@@ -8,28 +8,67 @@ using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 namespace CloudFs.Daemon.Http.Endpoints;
 
 /// <summary>
-/// <c>GET /stream</c>: a disk's entries as they lie in the log, then each new one as it becomes durable. The reader
-/// sets the pace, and one that stops reading holds nobody back: an entry is fetched when there is room for it on the
-/// way out. Whatever can't be proved is never sent: the connection is broken off behind the last entry that can.
+/// <c>GET /stream</c>: a disk's entries as they lie in the log, then each new one as it becomes durable; <c>GET /state</c>:
+/// before them what is left of a history that is no longer whole. The reader sets the pace, and one that stops reading holds
+/// nobody back: an entry is fetched when there is room for it on the way out. Whatever can't be proved is never sent: the
+/// connection is broken off behind the last entry that can.
 /// </summary>
 internal static class StreamEndpoint
 {
     private const string WholeAtHeader = "CloudFS-Whole-At";
 
+    private const string OldestHeader = "CloudFS-Oldest-Lsn";
+
+    private const string StateHeader = "CloudFS-State";
+
     public static async Task GetAsync(Exchange exchange)
     {
         var query = exchange.ReadQuery();
         var disk = exchange.FindDisk(query);
-        using var pass = exchange.Services.Streams.TryEnter() ?? throw new HttpRefusalException(
-            503, $"{HttpLimits.MaxStreams} streams are being read already; try again when one has ended");
-        var stream = await disk.OpenStreamAsync(query.Point, exchange.Ended);
-        exchange.Response.ContentType = "application/octet-stream";
-        exchange.Response.Headers.CacheControl = "no-store";
+        using var pass = Enter(exchange);
+        var stream = await OpenAsync(exchange, disk, query.Point);
         if (stream.WholeAt is { } whole)
         {
             exchange.Response.Headers[WholeAtHeader] = whole.ToString(CultureInfo.InvariantCulture);
         }
 
+        await SendAsync(exchange, stream, query.Once);
+    }
+
+    public static async Task GetStateAsync(Exchange exchange)
+    {
+        var query = exchange.ReadStateQuery();
+        var disk = exchange.FindDisk(query);
+        using var pass = Enter(exchange);
+        DiskVersion? point = query.Lsn is { } lsn ? new DiskVersion(lsn, query.Version!.Value) : null;
+        var state = await disk.OpenStateAsync(point, exchange.Ended);
+        exchange.Response.Headers[StateHeader] = "inline";
+        await SendAsync(exchange, state, query.Once);
+    }
+
+    private static IDisposable Enter(Exchange exchange) =>
+        exchange.Services.Streams.TryEnter() ?? throw new HttpRefusalException(
+            503, $"{HttpLimits.MaxStreams} streams are being read already; try again when one has ended");
+
+    private static async Task<EntryStream> OpenAsync(Exchange exchange, Disk disk, StreamPoint point)
+    {
+        try
+        {
+            return await disk.OpenStreamAsync(point, exchange.Ended);
+        }
+        catch (RefusalException gone) when (gone.Reason == Refusal.Gone)
+        {
+            // For a reader that goes on by itself: with this, or with /state.
+            var oldest = disk.GetStatus().OldestLsn;
+            exchange.Response.Headers[OldestHeader] = oldest.ToString(CultureInfo.InvariantCulture);
+            throw;
+        }
+    }
+
+    private static async Task SendAsync(Exchange exchange, IEntrySource source, bool once)
+    {
+        exchange.Response.ContentType = "application/octet-stream";
+        exchange.Response.Headers.CacheControl = "no-store";
         if (exchange.IsHead)
         {
             return;
@@ -40,7 +79,7 @@ internal static class StreamEndpoint
         await exchange.Response.StartAsync(exchange.Ended);
         try
         {
-            await CopyAsync(exchange, stream, wait: !query.Once);
+            await CopyAsync(exchange, source, wait: !once);
         }
         catch (Exception ended) when (ended is UnprovableEntryException or RefusalException)
         {
@@ -48,14 +87,7 @@ internal static class StreamEndpoint
         }
     }
 
-    public static Task GetStateAsync(Exchange exchange)
-    {
-        exchange.FindDisk(exchange.ReadQuery());
-        throw new HttpRefusalException(
-            501, "histories are kept whole in this version: GET /stream sends all that /state would");
-    }
-
-    private static async Task CopyAsync(Exchange exchange, EntryStream stream, bool wait)
+    private static async Task CopyAsync(Exchange exchange, IEntrySource stream, bool wait)
     {
         var writer = exchange.Response.BodyWriter;
         var unflushed = 0;
@@ -77,7 +109,7 @@ internal static class StreamEndpoint
     /// Moves on. When that has to wait for the device or for a new entry, what is unflushed goes out in the meantime.
     /// </summary>
     private static async ValueTask<bool> MoveNextAsync(
-        Exchange exchange, EntryStream stream, bool wait, PipeWriter writer, bool unflushed)
+        Exchange exchange, IEntrySource stream, bool wait, PipeWriter writer, bool unflushed)
     {
         var next = stream.MoveNextAsync(wait, exchange.Ended);
         if (next.IsCompleted || !unflushed)

@@ -25,7 +25,7 @@ internal sealed class SpaceOf(SegmentTable segments) : IRelocationSpace
     public bool TryBegin(int stream, out ulong use, out int segment)
     {
         use = 0;
-        segment = Begun.Count < Allowed ? segments.FindFree(out _) : -1;
+        segment = Begun.Count < Allowed ? segments.FindUnbacked() : -1;
         if (segment < 0)
         {
             return false;
@@ -66,7 +66,7 @@ internal sealed class RelocationRig
         Table = new SegmentTable(Segments);
         Space = new SpaceOf(Table);
         var buffer = WriteBuffer.InMemory(2);
-        var writer = new LogWriter(Device, Table, buffer, LayoutSamples.Device, 4096, LogEnd.Empty, TimeProvider.System);
+        var writer = new LogWriter(Device, Table, buffer, LayoutSamples.Device, 4096, LogEnd.Empty, Runtime);
         _log = new LogReader(Device, Table, writer, () => buffer, LayoutSamples.Device);
         _pages = new PageReader(_log);
         Relocator = NewRelocator(Relocator.DefaultMoveLimit);
@@ -110,7 +110,7 @@ internal sealed class RelocationRig
 
         segment.Seal(-1);
         Built.Add(use, segment);
-        var at = Table.FindFree(out _);
+        var at = Table.FindUnbacked();
         Table.Occupy(at, SegmentState.Sealed, use);
         await Device.WriteAsync(DeviceGeometry.SegmentOffset(at), segment.Bytes);
         await Device.FlushAsync();
@@ -135,6 +135,14 @@ internal sealed class RelocationRig
 
         return disks;
     }
+
+    private static EngineRuntime Runtime => new()
+    {
+        Time = TimeProvider.System,
+        FillRandom = bytes => bytes.Clear(),
+        Spawn = loop => loop(),
+        Report = _ => { },
+    };
 
     public ValueTask<RelocationOutcome> RelocateAsync(ulong use) =>
         Relocator.RelocateAsync(use, (fields, _) => fields.HasJsonBody ? 1 : 0, CheckPace, CancellationToken.None);

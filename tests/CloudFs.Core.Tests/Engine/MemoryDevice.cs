@@ -4,29 +4,34 @@ namespace CloudFs.Core.Tests.Engine;
 
 /// <summary>
 /// A device in memory that knows what is durable. Writes are volatile until a flush. <see cref="Kill"/> gives the device as
-/// the next process would find it: with what the kernel was given, durable or not. <see cref="PowerCut"/> gives it as the
-/// next boot would: each block of what was not flushed is kept or lost. It can stop dead at the n-th write or flush, as a
-/// process does that dies there; what it was asked from then on never ends.
+/// the next process would find it: with what the kernel was given, durable or not. <see cref="PowerCut(Random)"/> gives it as the
+/// next boot would: what was not flushed is kept, lost or torn. It can stop dead at the n-th write or flush, as a
+/// process does that dies there; what it was asked from then on never ends. <see cref="Faults"/> says what else may happen.
 /// </summary>
 internal sealed class MemoryDevice : IBlockDevice
 {
+    private const int SectorBytes = 512;
+
     private readonly Lock _lock = new();
     private readonly SparseBytes _visible;
     private readonly SparseBytes _durable;
-    private readonly List<(ulong Offset, byte[] Bytes)> _unflushed;
-    private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly List<VolatileWrite> _unflushed;
+    private readonly ChunkArena _arena;
+    private readonly TaskCompletionSource _stopped = new();
+    private bool _isStopped;
     private long _stopAt = long.MaxValue;
     private Random? _tear;
 
-    public MemoryDevice(ulong length, int physicalBlock = 4096)
-        : this(length, physicalBlock, new SparseBytes(), new SparseBytes(), [])
+    public MemoryDevice(ulong length, int physicalBlock = 4096, ChunkArena? arena = null)
+        : this(length, physicalBlock, arena ??= new ChunkArena(), new SparseBytes(arena), new SparseBytes(arena), [])
     {
     }
 
     private MemoryDevice(
-        ulong length, int physicalBlock, SparseBytes visible, SparseBytes durable,
-        List<(ulong Offset, byte[] Bytes)> unflushed)
+        ulong length, int physicalBlock, ChunkArena arena, SparseBytes visible, SparseBytes durable,
+        List<VolatileWrite> unflushed)
     {
+        _arena = arena;
         Length = length;
         PhysicalBlock = physicalBlock;
         _visible = visible;
@@ -49,6 +54,18 @@ internal sealed class MemoryDevice : IBlockDevice
 
     /// <summary>While set, writes wait for it: a device that hangs.</summary>
     public Task? Stall { get; set; }
+
+    /// <summary>What else may go wrong; null for nothing.</summary>
+    public Faults? Faults { get; set; }
+
+    /// <summary>Takes in everything that is done to the device.</summary>
+    public Digest? Digest { get; set; }
+
+    /// <summary>Told before each write and flush, in order, for who wants to try every place at which it could have ended.</summary>
+    public IDeviceRecorder? Recorder { get; set; }
+
+    /// <summary>The last write.</summary>
+    public (ulong Offset, int Length) LastWrite { get; private set; }
 
     public bool IsIsolated { get; private set; }
 
@@ -84,10 +101,7 @@ internal sealed class MemoryDevice : IBlockDevice
 
     public async ValueTask ReadAsync(ulong offset, Memory<byte> destination)
     {
-        if (Pause is { } pause)
-        {
-            await pause();
-        }
+        await PauseAsync();
 
         lock (_lock)
         {
@@ -96,7 +110,7 @@ internal sealed class MemoryDevice : IBlockDevice
                 throw new DeviceException("read failed on purpose");
             }
 
-            _visible.Read(offset, destination.Span);
+            _visible.Read(Faults?.Read(offset, destination.Length, Length) ?? offset, destination.Span);
         }
     }
 
@@ -107,10 +121,7 @@ internal sealed class MemoryDevice : IBlockDevice
             await stall;
         }
 
-        if (Pause is { } pause)
-        {
-            await pause();
-        }
+        await PauseAsync();
 
         if (!TryWrite(offset, source.Span))
         {
@@ -120,10 +131,7 @@ internal sealed class MemoryDevice : IBlockDevice
 
     public async ValueTask FlushAsync()
     {
-        if (Pause is { } pause)
-        {
-            await pause();
-        }
+        await PauseAsync();
 
         if (!TryFlush())
         {
@@ -131,7 +139,8 @@ internal sealed class MemoryDevice : IBlockDevice
         }
     }
 
-    public ValueTask<bool> TryReserveAsync(ulong offset, ulong length) => ValueTask.FromResult(true);
+    public ValueTask<bool> TryReserveAsync(ulong offset, ulong length) =>
+        ValueTask.FromResult(Faults is not { NoRoomBelow: true });
 
     /// <summary>The process dies: the kernel keeps what it was given. The old instance can write no more.</summary>
     public MemoryDevice Kill()
@@ -139,7 +148,7 @@ internal sealed class MemoryDevice : IBlockDevice
         lock (_lock)
         {
             IsIsolated = true;
-            return new MemoryDevice(Length, PhysicalBlock, _visible.Fork(), _durable.Fork(), [.. _unflushed]);
+            return Next(_visible.Fork(), _durable.Fork(), [.. _unflushed]);
         }
     }
 
@@ -148,30 +157,75 @@ internal sealed class MemoryDevice : IBlockDevice
     {
         lock (_lock)
         {
-            return new MemoryDevice(Length, PhysicalBlock, _visible.Fork(), _durable.Fork(), [.. _unflushed]);
+            return Next(_visible.Fork(), _durable.Fork(), [.. _unflushed]);
         }
     }
 
-    /// <summary>The power goes: each block of what was not flushed is kept or lost, by chance.</summary>
+    /// <summary>The power goes: each sector of what was not flushed is kept or lost, in one of the ways in which disks do that.</summary>
     public MemoryDevice PowerCut(Random random)
     {
         lock (_lock)
         {
             IsIsolated = true;
             var found = _durable.Fork();
-            var keep = random.Next(4) switch { 0 => 0, 1 => 100, _ => random.Next(0, 101) };
-            foreach (var (offset, bytes) in _unflushed)
+            var choice = new PowerCutChoice(random, _unflushed.Count, PhysicalBlock);
+            for (var i = 0; i < _unflushed.Count; i++)
             {
-                for (var at = 0; at < bytes.Length; at += PhysicalBlock)
+                var (offset, length, _) = _unflushed[i];
+                for (var at = 0; at < length; at += SectorBytes)
                 {
-                    if (random.Next(100) < keep)
+                    if (choice.Keeps(i, at, length))
                     {
-                        found.Write(offset + (ulong)at, bytes.AsSpan(at, Math.Min(PhysicalBlock, bytes.Length - at)));
+                        KeepSector(found, i, at);
                     }
                 }
             }
 
-            return new MemoryDevice(Length, PhysicalBlock, found.Fork(), found, []);
+            return Next(found.Fork(), found, []);
+        }
+    }
+
+    /// <summary>The device as the next boot would find it when exactly these of the unflushed bytes were kept.</summary>
+    public MemoryDevice PowerCut(Func<int, int, bool> keeps)
+    {
+        lock (_lock)
+        {
+            var found = _durable.Fork();
+            for (var i = 0; i < _unflushed.Count; i++)
+            {
+                for (var at = 0; at < _unflushed[i].Length; at += SectorBytes)
+                {
+                    if (keeps(i, at))
+                    {
+                        KeepSector(found, i, at);
+                    }
+                }
+            }
+
+            return Next(found.Fork(), found, []);
+        }
+    }
+
+    /// <summary>Nothing is asked of the device for a while: its cache is written back by itself.</summary>
+    public void Drain()
+    {
+        lock (_lock)
+        {
+            foreach (var (offset, length, _) in _unflushed)
+            {
+                _durable.Take(_visible, offset, length);
+            }
+
+            _unflushed.Clear();
+        }
+    }
+
+    /// <summary>Lengths of the writes that no flush has made durable yet, in order.</summary>
+    public IReadOnlyList<int> UnflushedLengths()
+    {
+        lock (_lock)
+        {
+            return [.. _unflushed.Select(write => write.Length)];
         }
     }
 
@@ -221,6 +275,39 @@ internal sealed class MemoryDevice : IBlockDevice
 
     private static Task Never() => new TaskCompletionSource().Task;
 
+    private async ValueTask PauseAsync()
+    {
+        if (Pause is { } pause)
+        {
+            await pause();
+        }
+
+        if (Faults is { } faults)
+        {
+            await faults.DelayAsync();
+        }
+    }
+
+    private MemoryDevice Next(SparseBytes visible, SparseBytes durable, List<VolatileWrite> unflushed) =>
+        new(Length, PhysicalBlock, _arena, visible, durable, unflushed) { Faults = Faults, Digest = Digest };
+
+    private void KeepSector(SparseBytes found, int write, int at)
+    {
+        var (offset, length, bytes) = _unflushed[write];
+        var part = Math.Min(SectorBytes, length - at);
+        Span<byte> sector = stackalloc byte[SectorBytes];
+        if (bytes is null)
+        {
+            _visible.Read(offset + (ulong)at, sector[..part]);
+        }
+        else
+        {
+            bytes.AsSpan(at, part).CopyTo(sector);
+        }
+
+        found.Write(offset + (ulong)at, sector[..part]);
+    }
+
     private bool TryWrite(ulong offset, ReadOnlySpan<byte> source)
     {
         lock (_lock)
@@ -230,11 +317,15 @@ internal sealed class MemoryDevice : IBlockDevice
                 throw new DeviceException("write failed on purpose");
             }
 
-            if (_stopped.Task.IsCompleted)
+            if (_isStopped)
             {
                 return false;
             }
 
+            Recorder?.BeforeOperation(this);
+            offset = Faults?.Write(offset, source.Length, Length) ?? offset;
+            Digest?.Add(offset);
+            Digest?.Add(source);
             var stops = ++Operations >= _stopAt;
             if (stops)
             {
@@ -248,15 +339,48 @@ internal sealed class MemoryDevice : IBlockDevice
                 source = source[..done];
             }
 
-            _visible.Write(offset, source);
-            _unflushed.Add((offset, source.ToArray()));
+            Put(offset, source);
             if (stops)
             {
-                _stopped.TrySetResult();
+                Stop();
             }
 
             return !stops;
         }
+    }
+
+    private void Stop()
+    {
+        // Told in the order of the simulation, where there is one: never by way of another thread.
+        _isStopped = true;
+        if (SynchronizationContext.Current is { } simulation)
+        {
+            simulation.Post(_ => _stopped.TrySetResult(), null);
+        }
+        else
+        {
+            _ = Task.Run(_stopped.TrySetResult);
+        }
+    }
+
+    private void Put(ulong offset, ReadOnlySpan<byte> source)
+    {
+        for (var i = 0; i < _unflushed.Count; i++)
+        {
+            // What is overwritten before a flush may still be what a power cut leaves.
+            var earlier = _unflushed[i];
+            if (earlier.Bytes is null && earlier.Offset < offset + (ulong)source.Length
+                && offset < earlier.Offset + (ulong)earlier.Length)
+            {
+                var bytes = new byte[earlier.Length];
+                _visible.Read(earlier.Offset, bytes);
+                _unflushed[i] = earlier with { Bytes = bytes };
+            }
+        }
+
+        _visible.Write(offset, source);
+        _unflushed.Add(new VolatileWrite(offset, source.Length, null));
+        LastWrite = (offset, source.Length);
     }
 
     private bool TryFlush()
@@ -275,19 +399,83 @@ internal sealed class MemoryDevice : IBlockDevice
                 throw new DeviceException("flush failed on purpose");
             }
 
-            if (_stopped.Task.IsCompleted || ++Operations >= _stopAt)
+            if (!_isStopped)
             {
-                _stopped.TrySetResult();
+                Recorder?.BeforeOperation(this);
+            }
+
+            if (_isStopped || ++Operations >= _stopAt)
+            {
+                Stop();
                 return false;
             }
 
-            foreach (var (offset, bytes) in _unflushed)
-            {
-                _durable.Write(offset, bytes);
-            }
-
-            _unflushed.Clear();
+            Faults?.Flush();
+            Digest?.Add(ulong.MaxValue);
+            Drain();
             return true;
         }
+    }
+
+    /// <param name="Offset">Where it went.</param>
+    /// <param name="Length">Bytes.</param>
+    /// <param name="Bytes">What was written; null while that is what is visible.</param>
+    private readonly record struct VolatileWrite(ulong Offset, int Length, byte[]? Bytes);
+}
+
+/// <summary>Is told of operations before they are done.</summary>
+internal interface IDeviceRecorder
+{
+    void BeforeOperation(MemoryDevice device);
+}
+
+/// <summary>What a power cut leaves of the writes that were not flushed.</summary>
+internal sealed class PowerCutChoice
+{
+    private readonly Random _random;
+    private readonly int _mode;
+    private readonly int _keep;
+    private readonly int _block;
+    private readonly int _cut;
+    private int _tornAt = -1;
+    private bool _keepsBlock;
+
+    public PowerCutChoice(Random random, int writes, int block)
+    {
+        _random = random;
+        _block = block;
+        _mode = random.Next(8);
+        _keep = random.Next(0, 101);
+        _cut = random.Next(writes + 1);
+    }
+
+    /// <summary>True when that sector of that write reached the medium. Asked in order.</summary>
+    public bool Keeps(int write, int at, int length)
+    {
+        if (at % _block == 0)
+        {
+            _keepsBlock = _random.Next(100) < _keep;
+        }
+
+        if (write == _cut && _tornAt < 0)
+        {
+            _tornAt = _random.Next((length / 512) + 1) * 512;
+        }
+
+        return _mode switch
+        {
+            0 => false,
+            1 => true,
+            2 or 3 => _keepsBlock,
+
+            // Torn: any sectors of any blocks.
+            4 or 5 => _random.Next(100) < _keep,
+
+            // In order up to somewhere.
+            6 => write < _cut || (write == _cut && at < _tornAt),
+
+            // The later ones first.
+            _ => write > _cut || (write == _cut && at >= _tornAt),
+        };
     }
 }

@@ -15,7 +15,12 @@ public sealed class ReclaimTests
     [Theory]
     [InlineData(1)]
     [InlineData(3)]
-    public void Overwriting_the_same_goes_on_for_ever_through_restarts_and_deaths(int seed) =>
+    public void Overwriting_the_same_goes_on_for_ever_through_restarts_and_deaths(int seed) => OverwriteTheSame(seed);
+
+    [Fact(Skip = "without checkpoints a segment that a torn commit had begun anew is taken for its earlier use, and a view is told lost")]
+    public void A_segment_that_a_torn_commit_had_begun_anew_is_not_taken_for_its_earlier_use() => OverwriteTheSame(2);
+
+    private static void OverwriteTheSame(int seed) =>
         Simulation.Run(seed, async simulation =>
         {
             var random = new Random(seed);
@@ -135,6 +140,7 @@ public sealed class ReclaimTests
                 Assert.DoesNotContain(host.Engine.GetHealth().Issues, issue => issue.Code == "full");
                 Assert.Equal(IoStatus.Ok, await disk.ZeroAsync(0, 160 << 20, true, None));
                 var space = host.Engine.GetSpace();
+                Assert.Equal(space.Capacity, SpaceAccountingTests.Sum(space));
                 free.Add((space.Free + space.Reclaimable) >> 24);
             }
 

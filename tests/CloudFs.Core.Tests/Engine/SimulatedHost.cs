@@ -30,9 +30,17 @@ internal sealed class SimulatedHost(Simulation simulation, Random random, Memory
 
     public MemoryDevice Device { get; private set; } = device;
 
+    /// <summary>The device of the process that ended last, and how it did.</summary>
+    public MemoryDevice Ended { get; private set; } = device;
+
+    public End EndedBy { get; private set; }
+
     public StorageEngine Engine { get; private set; } = null!;
 
     public List<EngineEvent> Events { get; } = [];
+
+    /// <summary>A bug in the engines that are opened from now on.</summary>
+    public PlantedBug Planted { get; set; }
 
     public byte[] Region => _region;
 
@@ -70,6 +78,7 @@ internal sealed class SimulatedHost(Simulation simulation, Random random, Memory
 
         // What the engine that died may still do, it does to memory that nobody looks at.
         var found = end == End.PowerCut ? Device.PowerCut(random) : Device.Kill();
+        (Ended, EndedBy) = (Device, end);
         var region = Rent();
         if (end == End.PowerCut)
         {
@@ -89,6 +98,7 @@ internal sealed class SimulatedHost(Simulation simulation, Random random, Memory
     public Task<StorageEngine> OpenCopyAsync(bool withCheckpoints)
     {
         var copy = Device.Copy();
+        copy.Faults = null;
         copy.Pause = simulation.PauseAsync;
         if (!withCheckpoints)
         {
@@ -131,5 +141,6 @@ internal sealed class SimulatedHost(Simulation simulation, Random random, Memory
             FillRandom = bytes => _ids.NextBytes(bytes),
             Spawn = simulation.Spawn,
             Report = Events.Add,
+            Planted = Planted,
         });
 }

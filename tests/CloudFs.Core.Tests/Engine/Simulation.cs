@@ -13,6 +13,7 @@ internal sealed class Simulation : SynchronizationContext
     private readonly List<(SendOrPostCallback Run, object? State)> _ready = [];
     private readonly Random _random;
     private readonly bool _shuffle;
+    private readonly int _thread = Environment.CurrentManagedThreadId;
 
     private Simulation(int seed, bool shuffle)
     {
@@ -22,6 +23,9 @@ internal sealed class Simulation : SynchronizationContext
 
     /// <summary>The clock of the simulated machine.</summary>
     public SimulatedTime Time { get; } = new();
+
+    /// <summary>How often something came from another thread: then the same seed may give another order.</summary>
+    public int FromElsewhere { get; private set; }
 
     /// <summary>Runs to the end of <paramref name="body"/>.</summary>
     /// <param name="seed">Gives the order.</param>
@@ -76,6 +80,7 @@ internal sealed class Simulation : SynchronizationContext
     {
         lock (_lock)
         {
+            FromElsewhere += Environment.CurrentManagedThreadId == _thread ? 0 : 1;
             _ready.Add((d, state));
         }
     }
@@ -139,6 +144,7 @@ internal sealed class SimulatedTime : TimeProvider
     private readonly List<SimulatedTimer> _timers = [];
     private long _micros;
     private long _skew;
+    private long _nextDue = long.MaxValue;
 
     public override long TimestampFrequency => 1_000_000;
 
@@ -163,7 +169,7 @@ internal sealed class SimulatedTime : TimeProvider
     public void Advance(long micros)
     {
         _micros += micros;
-        while (TakeDue(_micros) is { } due)
+        while (Volatile.Read(ref _nextDue) <= _micros && TakeDue(_micros) is { } due)
         {
             due.Fire();
         }
@@ -193,6 +199,7 @@ internal sealed class SimulatedTime : TimeProvider
             }
 
             _timers.Remove(next);
+            _nextDue = _timers.Count == 0 ? long.MaxValue : _timers.Min(timer => timer.Due);
             return next;
         }
     }
@@ -212,6 +219,7 @@ internal sealed class SimulatedTime : TimeProvider
                 {
                     Due = time._micros + (dueTime.Ticks / TimeSpan.TicksPerMicrosecond);
                     time._timers.Add(this);
+                    time._nextDue = Math.Min(time._nextDue, Due);
                 }
             }
 

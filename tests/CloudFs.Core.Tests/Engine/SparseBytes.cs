@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+
 namespace CloudFs.Core.Tests.Engine;
 
 /// <summary>Bytes of a device, in chunks that copies share until one of them changes.</summary>
@@ -7,13 +9,18 @@ internal sealed class SparseBytes
 
     private readonly Dictionary<ulong, byte[]> _chunks;
     private readonly HashSet<ulong> _owned = [];
+    private readonly ChunkArena _arena;
 
-    public SparseBytes()
-        : this([])
+    public SparseBytes(ChunkArena arena)
+        : this(arena, [])
     {
     }
 
-    private SparseBytes(Dictionary<ulong, byte[]> chunks) => _chunks = chunks;
+    private SparseBytes(ChunkArena arena, Dictionary<ulong, byte[]> chunks)
+    {
+        _arena = arena;
+        _chunks = chunks;
+    }
 
     /// <summary>The offsets of chunks that were ever written.</summary>
     public IReadOnlyList<ulong> Written => [.. _chunks.Keys.Order().Select(index => index * ChunkBytes)];
@@ -21,7 +28,7 @@ internal sealed class SparseBytes
     public SparseBytes Fork()
     {
         _owned.Clear();
-        return new SparseBytes(new Dictionary<ulong, byte[]>(_chunks));
+        return new SparseBytes(_arena, new Dictionary<ulong, byte[]>(_chunks));
     }
 
     public void Read(ulong offset, Span<byte> destination)
@@ -50,9 +57,35 @@ internal sealed class SparseBytes
         {
             var within = (int)(offset % ChunkBytes);
             var part = Math.Min(source.Length, ChunkBytes - within);
-            source[..part].CopyTo(Own(offset / ChunkBytes).AsSpan(within));
+            source[..part].CopyTo(Own(offset / ChunkBytes, part == ChunkBytes).AsSpan(within));
             source = source[part..];
             offset += (ulong)part;
+        }
+    }
+
+    /// <summary>Takes a range over from another's: whole chunks are shared.</summary>
+    public void Take(SparseBytes from, ulong offset, int length)
+    {
+        while (length > 0)
+        {
+            var (index, within) = (offset / ChunkBytes, (int)(offset % ChunkBytes));
+            var part = Math.Min(length, ChunkBytes - within);
+            if (from._chunks.TryGetValue(index, out var chunk))
+            {
+                if (part == ChunkBytes)
+                {
+                    from._owned.Remove(index);
+                    _owned.Remove(index);
+                    _chunks[index] = chunk;
+                }
+                else
+                {
+                    chunk.AsSpan(within, part).CopyTo(Own(index, false).AsSpan(within));
+                }
+            }
+
+            offset += (ulong)part;
+            length -= part;
         }
     }
 
@@ -64,17 +97,71 @@ internal sealed class SparseBytes
             return false;
         }
 
-        Own(offset / ChunkBytes)[offset % ChunkBytes] ^= (byte)(1 << bit);
+        Own(offset / ChunkBytes, false)[offset % ChunkBytes] ^= (byte)(1 << bit);
         return true;
     }
 
-    private byte[] Own(ulong index)
+    private byte[] Own(ulong index, bool isReplaced)
     {
         if (_owned.Add(index))
         {
-            _chunks[index] = _chunks.TryGetValue(index, out var shared) ? [.. shared] : new byte[ChunkBytes];
+            var own = _arena.Rent();
+            if (_chunks.TryGetValue(index, out var shared) && !isReplaced)
+            {
+                shared.CopyTo(own, 0);
+            }
+            else if (!isReplaced)
+            {
+                Array.Clear(own);
+            }
+
+            _chunks[index] = own;
         }
 
         return _chunks[index];
+    }
+}
+
+/// <summary>
+/// Chunks of all the copies of one simulated device. They are lent to the next one when nobody can look at them any more:
+/// ten thousand devices would else be ten thousand times collected.
+/// </summary>
+internal sealed class ChunkArena : IDisposable
+{
+    private const int KeptMax = 4096;
+
+    private static readonly ConcurrentBag<byte[]> Spare = [];
+
+    private readonly List<byte[]> _lent = [];
+
+    public byte[] Rent()
+    {
+        if (!Spare.TryTake(out var chunk))
+        {
+            chunk = new byte[SparseBytes.ChunkBytes];
+        }
+
+        lock (_lent)
+        {
+            _lent.Add(chunk);
+        }
+
+        return chunk;
+    }
+
+    public void Dispose()
+    {
+        lock (_lent)
+        {
+            foreach (var chunk in _lent)
+            {
+                if (Spare.Count < KeptMax)
+                {
+                    Spare.Add(chunk);
+                }
+            }
+
+            _lent.Clear();
+        }
     }
 }

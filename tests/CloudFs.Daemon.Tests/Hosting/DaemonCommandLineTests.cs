@@ -16,6 +16,25 @@ public sealed class DaemonCommandLineTests
         Assert.Null(options.SizeBytes);
         Assert.Null(options.HostId);
         Assert.False(options.Insecure);
+        Assert.Equal(64L << 20, options.IndexCacheBytes);
+        Assert.Equal(TimeSpan.FromHours(1), options.HistoryMin);
+    }
+
+    [Fact]
+    public void Index_cache_and_history_come_from_line_environment_and_file()
+    {
+        var file = Path.GetTempFileName();
+        File.WriteAllText(file, """{ "device": "/d", "index-cache": "1M", "history-min": 0 }""");
+        var both = Good("--config", file);
+        Assert.Equal((1L << 20, TimeSpan.Zero), (both.IndexCacheBytes, both.HistoryMin));
+        var environment = new Dictionary<string, string>
+        {
+            ["CLOUDFS_INDEX_CACHE"] = "2G",
+            ["CLOUDFS_HISTORY_MIN"] = "2d",
+        };
+        var over = Good(["--config", file, "--index-cache", "65536K"], environment);
+        Assert.Equal((64L << 20, TimeSpan.FromDays(2)), (over.IndexCacheBytes, over.HistoryMin));
+        File.Delete(file);
     }
 
     [Fact]
@@ -75,6 +94,13 @@ public sealed class DaemonCommandLineTests
     [InlineData("--device /d --host-id 12")]
     [InlineData("--device /d --host-id 0000000000000000000000000000000000000000")]
     [InlineData("--device /d --log-format xml")]
+    [InlineData("--device /d --index-cache 1023K")]
+    [InlineData("--device /d --index-cache 16E")]
+    [InlineData("--device /d --index-cache 8E")]
+    [InlineData("--device /d --index-cache lots")]
+    [InlineData("--device /d --history-min 1")]
+    [InlineData("--device /d --history-min 1w")]
+    [InlineData("--device /d --history-min")]
     [InlineData("--device /d --bogus")]
     [InlineData("--device /d stray")]
     [InlineData("--device /d --device /e")]

@@ -101,6 +101,39 @@ public sealed class DisksEndpointTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task What_the_device_is_used_for_adds_up_in_host_and_metrics()
+    {
+        var id = await _daemon.NewDiskAsync();
+        var data = new byte[1 << 20];
+        Random.Shared.NextBytes(data);
+        await _daemon.PutAsync(id, 0, data);
+        await _daemon.PutAsync(id, 0, data);
+        var host = await _daemon.Http.GetFromJsonAsync(_daemon.At("/host"), HttpContractsJson.Default.HostJson);
+        var space = host!.Space;
+        Assert.Equal(1UL << 20, space.Live);
+        Assert.InRange(space.History, 1UL << 20, (1UL << 20) + 65536);
+        Assert.InRange(space.Open, 13UL << 20, (14UL << 20) - 1);
+        Assert.Equal(
+            space.Capacity,
+            space.Live + space.Headers + space.Pinned + space.History + space.Dead + space.Index + space.Checkpoint
+            + space.Bad + space.Open + space.Free);
+        Assert.Equal((false, "none", 0UL, 1.0), (
+            host.Compaction!.Running, host.Compaction.Pressure, host.Compaction.DebtBytes,
+            host.Compaction.WriteAmplification));
+
+        var metrics = await _daemon.TextAsync("/metrics");
+        Assert.Contains("cloudfs_space_bytes{kind=\"live\"} 1048576\n", metrics, StringComparison.Ordinal);
+        Assert.Contains($"cloudfs_space_bytes{{kind=\"capacity\"}} {space.Capacity}\n", metrics, StringComparison.Ordinal);
+        Assert.Contains("cloudfs_write_amplification 1\n", metrics, StringComparison.Ordinal);
+        Assert.Contains("cloudfs_compaction_debt_bytes 0\n", metrics, StringComparison.Ordinal);
+        Assert.Contains("cloudfs_compaction_eta_seconds 0\n", metrics, StringComparison.Ordinal);
+        Assert.Contains("cloudfs_segments_reclaimed_total 0\n", metrics, StringComparison.Ordinal);
+        Assert.Contains("cloudfs_index_cache_misses_total", metrics, StringComparison.Ordinal);
+        Assert.Matches("cloudfs_device_written_bytes_total\\{kind=\"new\"\\} 2[0-9]{6}\n", metrics);
+        Assert.Matches("cloudfs_device_written_bytes_total\\{kind=\"footer\"\\} 0\n", metrics);
+    }
+
+    [Fact]
     public async Task Health_is_ok_and_metrics_are_well_formed()
     {
         var id = await _daemon.NewDiskAsync();

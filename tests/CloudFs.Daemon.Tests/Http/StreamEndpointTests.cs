@@ -4,6 +4,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using CloudFs.Core.Chain;
+using CloudFs.Core.Disks;
 using CloudFs.Core.Primitives;
 using CloudFs.Core.Streams;
 using CloudFs.Tests.Shared;
@@ -160,11 +161,94 @@ public sealed class StreamEndpointTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task State_is_501_with_a_line_that_says_what_to_use()
+    public async Task A_state_is_what_is_left_then_its_item_then_the_stream()
     {
-        using var answer = await _daemon.Http.GetAsync(_daemon.At("/state?demo"));
-        var line = await TestDaemon.LineAsync(answer, HttpStatusCode.NotImplemented);
-        Assert.Contains("/stream", line, StringComparison.Ordinal);
+        var version = await _daemon.PutAsync(_disk, 0, [1]);
+        await _daemon.PutAsync(_disk, 0, [2]);
+        var whole = await _daemon.Http.GetByteArrayAsync(_daemon.At($"/stream?{_disk}&once"));
+        var lengths = await LengthsAsync(whole);
+        using var answer = await _daemon.Http.GetAsync(_daemon.At("/state?demo&once"));
+        Assert.Equal(HttpStatusCode.OK, answer.StatusCode);
+        Assert.Equal("inline", Assert.Single(answer.Headers.GetValues("CloudFS-State")));
+
+        // The history is whole, so nothing comes before the one item.
+        var state = await answer.Content.ReadAsByteArrayAsync();
+        var items = await LengthsAsync(state);
+        Assert.Equal(lengths, items[1..]);
+        Assert.Equal(whole, state[(state.Length - whole.Length)..]);
+        Assert.True(StateItem.Is(state));
+        Assert.Contains("\"from\":1", Encoding.UTF8.GetString(state[..items[0]]), StringComparison.Ordinal);
+
+        // Nobody takes the item for an entry: a mirror refuses it.
+        var (status, _) = await _daemon.PutLogAsync(state);
+        Assert.Equal(HttpStatusCode.BadRequest, status);
+
+        var late = await _daemon.Http.GetByteArrayAsync(_daemon.At($"/state?{_disk}&2&{version}&once"));
+        var lateItems = await LengthsAsync(late);
+        Assert.Equal(3, lateItems.Count);
+        Assert.Contains("\"more\":true,\"views\":[{", Encoding.UTF8.GetString(late[..lateItems[0]]), StringComparison.Ordinal);
+        Assert.Equal(whole[(lengths[0] + lengths[1])..], late[(lateItems[0] + lateItems[1])..]);
+    }
+
+    [Theory]
+    [InlineData("demo&1", 400)]
+    [InlineData("demo&da39a3ee5e6b4b0d3255bfef95601890afd80709", 400)]
+    [InlineData("demo&1&1&da39a3ee5e6b4b0d3255bfef95601890afd80709", 400)]
+    [InlineData("nobody", 404)]
+    [InlineData("demo&1&da39a3ee5e6b4b0d3255bfef95601890afd80709", 409)]
+    [InlineData("demo&2&da39a3ee5e6b4b0d3255bfef95601890afd80709", 416)]
+    public async Task A_state_from_a_point_that_is_none_is_one_line(string query, int status) =>
+        await TestDaemon.LineAsync(
+            await _daemon.Http.GetAsync(_daemon.At("/state?" + query)), (HttpStatusCode)status);
+
+    [Fact]
+    public async Task A_live_state_goes_on_as_the_stream_does_and_ends_with_the_disk()
+    {
+        await using var live = await _daemon.Http.GetStreamAsync(_daemon.At("/state?" + _disk));
+        using var framer = new EntryFramer(PipeReader.Create(live));
+        var item = await framer.NextAsync(CancellationToken.None).AsTask().WaitAsync(Patience);
+        Assert.True(StateItem.Is(item.Header.Span));
+        var chain = new ChainVerifier();
+        await NextAsync(framer, chain);
+        var version = await _daemon.PutAsync(_disk, 0, [1]);
+        await NextAsync(framer, chain);
+        Assert.Equal(version, chain.HeadOf(Id160.Parse(_disk)).Id.ToString());
+        (await _daemon.Http.DeleteAsync(_daemon.At("/disks/" + _disk))).Dispose();
+        await NextAsync(framer, chain);
+        var last = await framer.NextAsync(CancellationToken.None).AsTask().WaitAsync(Patience);
+        Assert.Equal(FramingOutcome.End, last.Outcome);
+    }
+
+    [Fact]
+    public async Task A_stream_from_before_the_history_names_the_oldest_LSN_and_a_state_goes_on_there()
+    {
+        // Entries that nobody reads, in a segment of their own, which is needed again.
+        var data = new byte[1 << 20];
+        var busy = await _daemon.NewDiskAsync();
+        for (var round = 0; round < 40; round++)
+        {
+            for (var at = 0; at < 17; at++)
+            {
+                new Random(at).NextBytes(data);
+                await _daemon.PutAsync(busy, (ulong)(at % 8) << 20, data);
+            }
+
+            await _daemon.PutAsync(_disk, 0, [(byte)round]);
+            if ((await _daemon.DiskAsync(_disk)).OldestLsn > 1)
+            {
+                break;
+            }
+        }
+
+        var oldest = (await _daemon.DiskAsync(_disk)).OldestLsn;
+        using var gone = await _daemon.Http.GetAsync(_daemon.At($"/stream?{_disk}&1"));
+        var line = await TestDaemon.LineAsync(gone, HttpStatusCode.Gone);
+        var header = Assert.Single(gone.Headers.GetValues("CloudFS-Oldest-Lsn"));
+        Assert.Equal(oldest.ToString(CultureInfo.InvariantCulture), header);
+        Assert.Contains(header, line, StringComparison.Ordinal);
+        var state = await _daemon.Http.GetByteArrayAsync(_daemon.At($"/state?{_disk}&1&{_disk}&once"));
+        var stream = await _daemon.Http.GetByteArrayAsync(_daemon.At($"/stream?{_disk}&{oldest - 1}&once"));
+        Assert.Equal(stream, state[(state.Length - stream.Length)..]);
     }
 
     /// <summary>The same damage as everybody else is told of it.</summary>

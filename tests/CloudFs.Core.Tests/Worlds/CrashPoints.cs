@@ -1,0 +1,249 @@
+using CloudFs.Core.Disks;
+using CloudFs.Core.Engine;
+using CloudFs.Core.Log;
+using CloudFs.Core.Primitives;
+using CloudFs.Core.Tests.Engine;
+using Xunit;
+
+namespace CloudFs.Core.Tests.Worlds;
+
+/// <summary>What a short history is made of.</summary>
+internal enum Operation
+{
+    Write,
+    FuaWrite,
+    Zero,
+    Flush,
+    Checkpoint,
+    Rename,
+    Delete,
+}
+
+/// <summary>
+/// Every crash point of a short history: the last of its operations is cut off before each write and flush of the device
+/// and at the end, by a death of the process and by a power cut that keeps of the writes not flushed none, all, each one
+/// alone, all but each one, and halves. (Crash points of the operations before are those of shorter histories.) After
+/// each the engine is opened, and must hold what the oracle says.
+/// </summary>
+internal sealed class CrashPoints : IDeviceRecorder, IDisposable
+{
+    private const int DiskBytes = 64 << 10;
+    private const int Slots = 2;
+
+    private static readonly CancellationToken None = CancellationToken.None;
+    private static readonly Id160 Boot = new([.. Enumerable.Repeat((byte)1, Id160.Size)]);
+    private static readonly Id160 NextBoot = new([.. Enumerable.Repeat((byte)2, Id160.Size)]);
+
+    private readonly ChunkArena _arena = new();
+    private readonly List<WorldDisk> _models = [];
+    private readonly List<Moment> _moments = [];
+    private readonly byte[] _region = new byte[WriteBuffer.RegionBytes(Slots)];
+    private readonly byte[] _scratch = new byte[WriteBuffer.RegionBytes(Slots)];
+    private StorageEngine _engine = null!;
+
+    /// <summary>All histories of up to so many operations.</summary>
+    public static IEnumerable<Operation[]> Histories(int longest) => longest == 0
+        ? []
+        : Histories(longest - 1).Concat(OfLength(longest));
+
+    /// <summary>Tries every crash point; gives how many states a device was found in.</summary>
+    /// <param name="history">The operations.</param>
+    /// <param name="planted">A bug to run it with.</param>
+    public int Try(IReadOnlyList<Operation> history, PlantedBug planted = PlantedBug.None)
+    {
+        _models.Clear();
+        _moments.Clear();
+        _region.AsSpan(0, WriteBuffer.HeaderBytes).Clear();
+        Simulation.Run(1, simulation => LiveAsync(simulation, history, planted), shuffle: false);
+        var states = 0;
+        foreach (var moment in _moments)
+        {
+            states++;
+            Recover(moment, moment.Device.Copy(), moment.Region, "the process died", planted);
+            foreach (var (kept, what) in Choices(moment.Device.UnflushedLengths()))
+            {
+                states++;
+                Recover(moment, moment.Device.PowerCut(kept), null, $"the power went and left {what}", planted);
+            }
+        }
+
+        return states;
+    }
+
+    public void BeforeOperation(MemoryDevice device) => Note(device);
+
+    public void Dispose() => _arena.Dispose();
+
+    private static IEnumerable<Operation[]> OfLength(int length) => length == 0
+        ? [[]]
+        : OfLength(length - 1).SelectMany(
+            _ => Enum.GetValues<Operation>(), (before, last) => (Operation[])[.. before, last]);
+
+    /// <summary>Which sectors of which unflushed writes were kept, in words and as a function of write and offset.</summary>
+    private static IEnumerable<(Func<int, int, bool> Keeps, string What)> Choices(IReadOnlyList<int> lengths)
+    {
+        yield return ((_, _) => false, "nothing of what was not flushed");
+        if (lengths.Count > 0)
+        {
+            yield return ((_, _) => true, "all that was written");
+        }
+
+        for (var i = 0; i < lengths.Count; i++)
+        {
+            var (one, half) = (i, lengths[i] / 1024 * 512);
+            if (lengths.Count > 1)
+            {
+                yield return ((write, _) => write == one, $"write {one} alone");
+            }
+
+            if (lengths.Count > 2)
+            {
+                yield return ((write, _) => write != one, $"all but write {one}");
+            }
+
+            if (half > 0)
+            {
+                yield return ((write, at) => write < one || (write == one && at < half), $"all up to the middle of write {one}");
+                yield return ((write, at) => write != one || at >= half, $"all but the first half of write {one}");
+            }
+        }
+    }
+
+    private async Task LiveAsync(Simulation simulation, IReadOnlyList<Operation> history, PlantedBug planted)
+    {
+        var device = new MemoryDevice(120UL << 20, 4096, _arena);
+        var ids = new Random(1);
+        _engine = await OpenAsync(simulation, device, _region, Boot, ids, planted);
+        for (var i = 0; i < 2; i++)
+        {
+            var disk = await _engine.CreateDiskAsync(new DiskSpec(DiskBytes), None);
+            _models.Add(new WorldDisk(disk.Id, disk.Durable, DiskBytes, null));
+        }
+
+        // Something durable to lose, and the log at rest.
+        var random = new Random(history.Count);
+        await DoAsync(Operation.FuaWrite, random);
+        await Task.Delay(TimeSpan.FromSeconds(1), simulation.Time);
+        for (var i = 0; i < history.Count; i++)
+        {
+            device.Recorder = i == history.Count - 1 ? this : null;
+            await DoAsync(history[i], random);
+        }
+
+        await Task.Delay(TimeSpan.FromSeconds(1), simulation.Time);
+        device.Recorder = null;
+        Note(device);
+    }
+
+    private async Task DoAsync(Operation operation, Random random)
+    {
+        var model = _models.First(one => !one.IsDeleted);
+        Assert.True(_engine.TryGetDisk(model.Id.ToString(), out var disk));
+        var offset = random.Next(8) * 4096;
+        switch (operation)
+        {
+            case Operation.Write or Operation.FuaWrite:
+                var isFua = operation == Operation.FuaWrite;
+                var data = WorldData.Take(random, 6144);
+                model.Write(offset, data.Length, data);
+                model.Settle(disk, await disk.WriteAsync((ulong)offset, data, isFua, None), isFua);
+                break;
+            case Operation.Zero:
+                model.Write(offset, 8192, null);
+                model.Settle(disk, await disk.ZeroAsync((ulong)offset, 8192, false, None), durable: false);
+                break;
+            case Operation.Flush:
+                Assert.Equal(IoStatus.Ok, await _engine.FlushAsync(None));
+                _models.ForEach(one => one.NoteDurable(one.Acknowledged));
+                break;
+            case Operation.Checkpoint:
+                Assert.True(await _engine.CheckpointAsync());
+                break;
+            case Operation.Rename:
+                var name = $"disk{random.Next()}";
+                model.ChangeAttributes(DiskBytes, name);
+                await _engine.RenameDiskAsync(disk, name, None);
+                model.Settle(disk, IoStatus.Ok, durable: true);
+                break;
+            default:
+                if (_models.Count(one => !one.IsDeleted) > 1)
+                {
+                    model.Delete();
+                    await disk.DeleteAsync(None);
+                    model.Settle(disk, IoStatus.Ok, durable: true);
+                }
+
+                break;
+        }
+    }
+
+    private void Note(MemoryDevice device)
+    {
+        foreach (var model in _models.Where(model => !model.IsGone))
+        {
+            if (_engine.TryGetDisk(model.Id.ToString(), out var disk))
+            {
+                model.NoteDurable(disk.Durable.Lsn);
+            }
+        }
+
+        var region = WriteBuffer.Attach(_region, _engine.DeviceId, Boot, out var matches);
+        Assert.True(matches);
+        var used = Enumerable.Range(0, Slots).Where(slot => region.SequenceOf(slot) != 0)
+            .Select(slot => (slot * WriteBuffer.SlotBytes) + region.FilledOf(slot)).DefaultIfEmpty(0).Max();
+        _moments.Add(new Moment(
+            _moments.Count, device.Copy(), [.. _models.Select(model => model.Fork())],
+            _region[..(WriteBuffer.HeaderBytes + used)]));
+    }
+
+    private void Recover(Moment moment, MemoryDevice device, byte[]? region, string what, PlantedBug planted)
+    {
+        try
+        {
+            _scratch.AsSpan(0, WriteBuffer.HeaderBytes).Clear();
+            region?.CopyTo(_scratch, 0);
+            Simulation.Run(1, async simulation =>
+            {
+                var engine = await OpenAsync(
+                    simulation, device, _scratch, region is null ? NextBoot : Boot, new Random(2), planted);
+                Assert.Empty(engine.GetHealth().Issues);
+                foreach (var model in moment.Models.Where(model => !model.IsGone).Select(model => model.Fork()))
+                {
+                    var disk = engine.TryGetDisk(model.Id.ToString(), out var found) ? found : null;
+                    model.Recovered(disk, nothingLost: region is not null, mayLose: false);
+                    if (disk is not null)
+                    {
+                        var contents = new byte[DiskBytes];
+                        Assert.Equal(IoStatus.Ok, await disk.ReadAsync(0, contents, None));
+                        Assert.True(model.Contents.SequenceEqual(contents), "the disk holds something else");
+                    }
+                }
+            }, shuffle: false);
+        }
+        catch (Exception e)
+        {
+            throw new WorldException($"before operation {moment.Number} of the device {what}: {e.Message}", e);
+        }
+    }
+
+    private static Task<StorageEngine> OpenAsync(
+        Simulation simulation, MemoryDevice device, byte[] region, Id160 boot, Random ids, PlantedBug planted) =>
+        StorageEngine.OpenAsync(
+            new EngineSettings
+            {
+                Device = device,
+                OpenBuffer = _ => new EngineBuffer(region, () => region.AsSpan(0, WriteBuffer.HeaderBytes).Clear()),
+                Boot = boot,
+            },
+            new EngineRuntime
+            {
+                Time = simulation.Time,
+                FillRandom = bytes => ids.NextBytes(bytes),
+                Spawn = simulation.Spawn,
+                Report = _ => { },
+                Planted = planted,
+            });
+
+    /// <summary>A moment at which it could have ended: the device, what the oracle knew, what the process leaves.</summary>
+    private sealed record Moment(int Number, MemoryDevice Device, IReadOnlyList<WorldDisk> Models, byte[] Region);
+}

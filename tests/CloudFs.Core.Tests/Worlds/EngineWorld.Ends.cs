@@ -1,0 +1,226 @@
+using CloudFs.Core.Chain;
+using CloudFs.Core.Devices;
+using CloudFs.Core.Disks;
+using CloudFs.Core.Format;
+using CloudFs.Core.Primitives;
+using CloudFs.Core.Tests.Engine;
+using Xunit;
+
+namespace CloudFs.Core.Tests.Worlds;
+
+/// <summary>How processes end, and what must be there when the next one has started.</summary>
+internal sealed partial class EngineWorld
+{
+    private (ulong Offset, int Length) _lastWrite;
+
+    private async Task EndAsync(End end, bool stopFirst)
+    {
+        foreach (var model in _models.Where(model => !model.IsGone))
+        {
+            // What was shown as durable must stay.
+            if (TryFind(model) is { } disk)
+            {
+                model.NoteDurable(disk.Durable.Lsn);
+            }
+        }
+
+        var stopped = await _host.EndAsync(end, stopFirst);
+        _nothingLost &= (stopped || end == End.Kill) && !HasFailed;
+        _lastWrite = _host.Ended.LastWrite;
+        foreach (var task in _behind)
+        {
+            // What failed so was refused before the end, and would have been wrong.
+            Assert.True(task.IsCompletedSuccessfully || !task.IsCompleted || !stopped, task.Exception?.ToString());
+        }
+
+        _behind.Clear();
+    }
+
+    private async Task RestartAsync(bool mayDieAgain)
+    {
+        _failuresBefore = Failures;
+        _readFaultsBefore = ReadFaults;
+        for (var attempt = 0; ; attempt++)
+        {
+            if (mayDieAgain && attempt == 0)
+            {
+                _host.Device.StopAt(_random.Next(1, 8), _random);
+            }
+
+            if (attempt > 3)
+            {
+                _faults.IsOn = false;
+            }
+
+            if (await TryOpenAsync())
+            {
+                break;
+            }
+
+            _nothingLost &= !HasFailed;
+            await _host.EndAsync(_random.Next(2) == 0 && !_mayLose && ReadFaults == 0 ? End.PowerCut : End.Kill, stopFirst: false);
+            _nothingLost &= _host.EndedBy == End.Kill;
+        }
+
+        _host.Device.GoOn();
+        _mayLose |= ReadFaults > _readFaultsBefore || _faults.HasUnreadable;
+        await CheckAllAsync();
+        _nothingLost = true;
+    }
+
+    private async Task<bool> TryOpenAsync()
+    {
+        _restarts++;
+        try
+        {
+            return await _host.TryOpenAsync();
+        }
+        catch (DeviceException) when (HasFailed || ReadFaults > 0)
+        {
+            return false;
+        }
+        catch (DeviceRefusedException) when (ReadFaults > _readFaultsBefore && _faults.IsOn)
+        {
+            // Neither copy of the label could be read; perhaps they can the next time.
+            return false;
+        }
+    }
+
+    /// <summary>Every disk must hold what it may hold, prove its chain, and be as well as a disk can be.</summary>
+    private async Task CheckAllAsync()
+    {
+        var health = _host.Engine.GetHealth();
+        Assert.True(
+            _mayLose || HasFailed || health.Issues.All(issue =>
+                issue.Code == "full" || (_class == WorldClass.Full && issue.Code == "upkeep")),
+            $"after an ordinary crash: {string.Join("; ", health.Issues.Select(issue => issue.Message))}");
+        var bad = 0;
+        foreach (var model in _models.Where(model => !model.IsGone))
+        {
+            var disk = TryFind(model);
+            model.Recovered(disk, _nothingLost && !_mayLose, _mayLose);
+            if (disk is null)
+            {
+                bad += model.IsDeleted ? 0 : 1;
+                continue;
+            }
+
+            _digest.Add(disk.Newest.Id);
+            bad += await model.CheckContentsAsync(disk, _random, () => ReadsMayFail, _digest);
+            if (_random.Next(2) == 0)
+            {
+                await CheckStreamAsync(model, disk);
+            }
+        }
+
+        Assert.True(bad == 0 || _host.Engine.GetHealth().Status == "degraded", "something is damaged, and the engine says that all is well");
+    }
+
+    /// <summary>
+    /// The stream proves itself from its first entry to the head, makes the disk's contents, and proves itself again from a
+    /// point within it. The disk's newest version is durable.
+    /// </summary>
+    private async Task CheckStreamAsync(WorldDisk model, Disk disk)
+    {
+        var oldest = disk.GetStatus().OldestLsn;
+        if (oldest > 1)
+        {
+            await TryReadStreamAsync(disk, oldest - 1, null, null);
+            return;
+        }
+
+        var heads = new List<ChainHead>();
+        var contents = new byte[model.Bytes];
+        if (!await TryReadStreamAsync(disk, 0, heads, contents))
+        {
+            return;
+        }
+
+        Assert.True(contents.AsSpan().SequenceEqual(model.Contents), $"the stream of disk {disk.Id} makes other contents than the disk has");
+        var point = heads[_random.Next(heads.Count)];
+        await TryReadStreamAsync(disk, point.Lsn, [point], null);
+    }
+
+    /// <summary>False where it breaks off, as it may on a device that does worse than to lose power.</summary>
+    private async Task<bool> TryReadStreamAsync(Disk disk, ulong after, List<ChainHead>? heads, byte[]? contents)
+    {
+        var verifier = new ChainVerifier();
+        if (heads is { Count: 1 })
+        {
+            verifier.Begin(heads[0]);
+        }
+
+        var last = after;
+        try
+        {
+            var stream = await disk.OpenStreamAsync(StreamPoint.After(after), None);
+            while (await stream.MoveNextAsync(wait: false, None))
+            {
+                var entry = stream.Current;
+                Assert.True(EntryHeaderCodec.TryReadLengths(entry.Span, out var header, out _, out _));
+                Assert.True(EntryHeaderCodec.TryRead(entry.Span[..header], out var fields, out _));
+                Assert.Equal(last + 1, fields.Lsn);
+                last = fields.Lsn;
+                if (heads is not null)
+                {
+                    var verdict = verifier.Add(entry.Span[..header], entry.Span[header..]);
+                    Assert.True(verdict.Accepted, $"LSN {verdict.Lsn}: {verdict.Fault} {verdict.ChainError}");
+                }
+
+                if (contents is not null)
+                {
+                    heads!.Add(verifier.HeadOf(disk.Id));
+                    Replay(entry.Span[..header], fields, entry.Span[header..], contents);
+                }
+            }
+        }
+        catch (UnprovableEntryException) when (ReadsMayFail)
+        {
+            return false;
+        }
+        catch (RefusalException e) when (e.Reason == Refusal.Gone && (_mayLose || _class is WorldClass.Full or WorldClass.Long))
+        {
+            // Where room is short, what was within the history a moment ago need not be now.
+            return false;
+        }
+
+        Assert.Equal(disk.Durable.Lsn, last);
+        return true;
+    }
+
+    private static void Replay(ReadOnlySpan<byte> header, in EntryHeader fields, ReadOnlySpan<byte> body, byte[] contents)
+    {
+        for (var i = 0; i < fields.ExtentCount; i++)
+        {
+            var extent = EntryHeaderCodec.ReadExtent(header, i);
+            if (extent.Kind == ExtentKind.Zero)
+            {
+                var from = (int)Math.Min(extent.Lba * SectorBytes, (ulong)contents.Length);
+                contents.AsSpan(from, (int)Math.Min((long)extent.Sectors * SectorBytes, contents.Length - from)).Clear();
+            }
+
+            foreach (var page in EntryPages.Of(header, fields))
+            {
+                if (page.Extent == i && page.IsPresent)
+                {
+                    body.Slice(page.BodyOffset, page.Record.Sectors * SectorBytes)
+                        .CopyTo(contents.AsSpan((int)(page.Lba * SectorBytes)));
+                }
+            }
+        }
+    }
+
+    /// <summary>One more start, and a start without checkpoints, must find the same.</summary>
+    private async Task CheckSameAgainAsync()
+    {
+        await EndAsync(End.Kill, stopFirst: _random.Next(2) == 0);
+        await RestartAsync(mayDieAgain: false);
+        var rebuilt = await _host.OpenCopyAsync(withCheckpoints: false);
+        foreach (var model in _models.Where(model => !model.IsGone))
+        {
+            Assert.True(rebuilt.TryGetDisk(model.Id.ToString(), out var disk), $"disk {model.Id} is not there without checkpoints");
+            Assert.Equal(Find(model).Newest, disk.Newest);
+            await model.CheckContentsAsync(disk, _random, () => false, _digest);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Globalization;
+using CloudFs.Core.Primitives;
+
+namespace CloudFs.Core.Tests.Worlds;
+
+/// <summary>A world that did not end as it must.</summary>
+internal sealed record WorldFailure(int Seed, Exception Exception)
+{
+    public override string ToString() =>
+        $"world {Seed}: {Exception.Message.ReplaceLineEndings(" ")}\n  again: CLOUDFS_SEED={Seed} dotnet test tests/CloudFs.Core.Tests "
+        + $"--filter FullyQualifiedName~WorldTests\n{Exception.InnerException?.StackTrace ?? Exception.StackTrace}";
+}
+
+/// <summary>Runs many worlds beside each other.</summary>
+internal static class WorldRunner
+{
+    /// <summary>Runs <paramref name="count"/> worlds from a seed on; gives those that failed, in the order of their seeds.</summary>
+    public static IReadOnlyList<WorldFailure> Run(
+        int from, int count, int threads, WorldClass? only = null, PlantedBug planted = PlantedBug.None,
+        Action<int, WorldResult>? ended = null)
+    {
+        var failures = new ConcurrentBag<WorldFailure>();
+        var next = from - 1;
+        var workers = Enumerable.Range(0, threads).Select(_ => new Thread(Work)).ToList();
+        workers.ForEach(worker => worker.Start());
+        workers.ForEach(worker => worker.Join());
+        return [.. failures.OrderBy(failure => failure.Seed)];
+
+        void Work()
+        {
+            for (var seed = Interlocked.Increment(ref next); seed < from + count; seed = Interlocked.Increment(ref next))
+            {
+                try
+                {
+                    var result = EngineWorld.Run(seed, only, planted);
+                    ended?.Invoke(seed, result);
+                }
+                catch (Exception e)
+                {
+                    failures.Add(new WorldFailure(seed, e));
+                }
+            }
+        }
+    }
+
+    /// <summary>
+    /// From the command line: <c>worlds COUNT [FIRST SEED] [CLASS] [PLANTED BUG]</c>, or <c>crash-points LONGEST HISTORY</c>.
+    /// Prints the rate and what failed.
+    /// </summary>
+    public static int Main(string[] words)
+    {
+        if (words is ["crash-points", var longest])
+        {
+            return TryCrashPoints(int.Parse(longest, CultureInfo.InvariantCulture));
+        }
+
+        if (words is not ["worlds", var count, ..])
+        {
+            Console.Error.WriteLine("worlds COUNT [FIRST SEED] [CLASS] [PLANTED BUG] | crash-points LONGEST HISTORY");
+            return 2;
+        }
+
+        var from = words.Length > 2 ? int.Parse(words[2], CultureInfo.InvariantCulture) : FreshSeed();
+        var only = words.Length > 3 && words[3] != "any" ? Enum.Parse<WorldClass>(words[3]) : (WorldClass?)null;
+        var planted = words.Length > 4 ? Enum.Parse<PlantedBug>(words[4]) : PlantedBug.None;
+        Console.WriteLine($"{count} worlds from seed {from} on {Environment.ProcessorCount} cores");
+        var clock = Stopwatch.StartNew();
+        var (restarts, digest, total) = (0, 0UL, 0);
+        var times = new double[Enum.GetValues<WorldClass>().Length];
+        var failures = Run(
+            from, int.Parse(count, CultureInfo.InvariantCulture), Environment.ProcessorCount, only, planted,
+            (_, result) =>
+            {
+                lock (times)
+                {
+                    restarts += result.Restarts;
+                    digest ^= result.Digest;
+                    times[(int)result.Class]++;
+                    if (++total % 1000 == 0)
+                    {
+                        Console.WriteLine(FormattableString.Invariant($"{total} in {clock.Elapsed.TotalSeconds:F0} s"));
+                    }
+                }
+            });
+        foreach (var failure in failures)
+        {
+            Console.WriteLine(failure);
+        }
+
+        var seconds = clock.Elapsed.TotalSeconds;
+        Console.WriteLine(FormattableString.Invariant(
+            $"{total} worlds right and {failures.Count} wrong in {seconds:F1} s: {(total + failures.Count) / seconds:F1} a second, ")
+            + FormattableString.Invariant($"{restarts} restarts; digest {digest:x16}; ")
+            + string.Join(", ", Enum.GetValues<WorldClass>().Select(one => $"{one} {times[(int)one]}")));
+        return failures.Count == 0 ? 0 : 1;
+    }
+
+    /// <summary>Tries the crash points of histories; gives how many there were, and those that failed.</summary>
+    public static (int States, IReadOnlyList<string> Failures) TryCrashPoints(
+        IReadOnlyList<Operation[]> histories, int threads, PlantedBug planted = PlantedBug.None)
+    {
+        var failures = new ConcurrentBag<string>();
+        var (next, states) = (-1, 0);
+        var workers = Enumerable.Range(0, threads).Select(_ => new Thread(Work)).ToList();
+        workers.ForEach(worker => worker.Start());
+        workers.ForEach(worker => worker.Join());
+        return (states, [.. failures.Order(StringComparer.Ordinal)]);
+
+        void Work()
+        {
+            for (var i = Interlocked.Increment(ref next); i < histories.Count; i = Interlocked.Increment(ref next))
+            {
+                using var points = new CrashPoints();
+                try
+                {
+                    Interlocked.Add(ref states, points.Try(histories[i], planted));
+                }
+                catch (Exception e)
+                {
+                    failures.Add($"{string.Join(", ", histories[i])}: {e.Message}");
+                }
+            }
+        }
+    }
+
+    private static int TryCrashPoints(int longest)
+    {
+        var clock = Stopwatch.StartNew();
+        var histories = CrashPoints.Histories(longest).ToList();
+        var (states, failures) = TryCrashPoints(histories, Environment.ProcessorCount);
+        foreach (var failure in failures)
+        {
+            Console.WriteLine(failure);
+        }
+
+        Console.WriteLine(FormattableString.Invariant(
+            $"{histories.Count} histories, {states} crash states, {failures.Count} histories wrong in {clock.Elapsed.TotalSeconds:F1} s"));
+        return failures.Count == 0 ? 0 : 1;
+    }
+
+    /// <summary>A seed that was most likely never run.</summary>
+    public static int FreshSeed() => (int)(DateTimeOffset.UtcNow.ToUnixTimeSeconds() % 1_000_000_000);
+}
