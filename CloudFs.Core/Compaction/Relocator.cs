@@ -101,8 +101,8 @@ public sealed class Relocator(
     }
 
     /// <summary>
-    /// Writes all that was copied and completes the segments with their footers. Then the caller flushes the device, and
-    /// a checkpoint applies the plan; the next cycle has begun.
+    /// Writes all that was copied, and the footers of segments that are full. Then the caller flushes the device, and a
+    /// checkpoint applies the plan; the next cycle has begun.
     /// </summary>
     /// <param name="seal">
     /// True to go on with none of the segments in the next cycle: when there is no next, or they are to become victims.

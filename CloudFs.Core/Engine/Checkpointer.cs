@@ -189,8 +189,7 @@ internal sealed class Checkpointer(
         var segments = services.Segments.Snapshot(delta);
         for (var i = 0; i < segments.Count; i++)
         {
-            if (segments[i].State == SegmentState.Open
-                && (segments[i].Use < cut.RollFrom.Use || LogPosition.IsRelocation(segments[i].Use)))
+            if (segments[i].State == SegmentState.Open && segments[i].Use < cut.RollFrom.Use)
             {
                 segments[i] = segments[i] with { State = SegmentState.Sealed };
             }

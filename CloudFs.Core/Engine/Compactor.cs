@@ -133,6 +133,14 @@ internal sealed class Compactor
         }
     }
 
+    /// <summary>Completes the segments that it was filling: the engine stops.</summary>
+    /// <exception cref="DeviceException">The device failed.</exception>
+    public async Task SealAsync()
+    {
+        await _relocator.FinishAsync(seal: true, _ => ValueTask.CompletedTask);
+        await _device.FlushAsync();
+    }
+
     /// <summary>One cycle over all that can be compacted, whatever is free.</summary>
     public async Task<bool> ForceAsync(CancellationToken cancellation)
     {
@@ -280,7 +288,8 @@ internal sealed class Compactor
     ];
 
     private SpaceNow Now() => new(
-        _services.Segments.Free, 0, _services.Log.Tail().End.Use, _checkpointer.RollFrom.Use, _horizon,
+        _services.Segments.Free, _relocator.RoomLeft(VictimPolicy.HotStream) + _relocator.RoomLeft(VictimPolicy.ColdStream),
+        _services.Log.Tail().End.Use, _checkpointer.RollFrom.Use, _horizon,
         (long)_services.Clock.NowMicros);
 
     private PaceInput PaceInput(in SpaceNow now) => new(

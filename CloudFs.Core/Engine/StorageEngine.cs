@@ -264,6 +264,7 @@ public sealed class StorageEngine : IAsyncDisposable
         try
         {
             // Without room for it, the next start reads more of the log: nothing is lost.
+            await _upkeep.Compactor.SealAsync();
             await _upkeep.Checkpointer.WriteAsync();
             _region?.Remove();
         }

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Text.RegularExpressions;
 using CloudFs.Core.Layout;
+using CloudFs.Core.Primitives;
 using Xunit;
 
 namespace CloudFs.Core.Tests.Layout;
@@ -27,16 +28,24 @@ public sealed partial class CheckpointContentsDocTests
         ReadAll("", fields);
 
         Assert.Equal(_blob.Length, _at);
-        Assert.Equal(["1"], _found["contentsVersion"]);
+        Assert.Equal(["2"], _found["contentsVersion"]);
         Assert.Equal([$"{SampleCheckpoint.RollFrom.Value}"], _found["rollFrom"]);
         Assert.Equal(["77"], _found["nextCommit"]);
         Assert.Equal(["1", "3", "2"], _found["segments[].use"]);
+        Assert.Equal(["2", "1", "2"], _found["segments[].state"]);
+        Assert.Equal([$"{LogPosition.FirstRelocationUse + 4}"], _found["nextRelocation"]);
+        Assert.Equal(["-1"], _found["indexPages[].segment"]);
+        Assert.Equal("02", Assert.Single(_found["indexPages[].used"])[..2]);
         Assert.Equal([$"{new SampleDisk().Head.Disk}", $"{new SampleDisk(LayoutSamples.Id(0x66)).Head.Disk}"], _found["disks[].disk"]);
         Assert.Equal(["4", "1"], _found["disks[].lsn"]);
         Assert.Equal([$"{LayoutSamples.Secret}", $"{LayoutSamples.Id(0x66)}"], _found["disks[].secret"]);
         Assert.Equal(["", "a reason"], _found["disks[].suspect"]);
         Assert.Equal(["1", "2", "3", "1"], _found["disks[].runs[].use"]);
         Assert.Equal(["1", "1"], _found["disks[].views[].epoch"]);
+        Assert.Equal(["1", "1"], _found["disks[].pins[].lsn"]);
+        Assert.Equal(["1000", "1000"], _found["disks[].lost[].lba"]);
+        Assert.Equal(["1", "0"], _found["disks[].treePage"]);
+        Assert.Equal(["1", "0"], _found["disks[].treePages"]);
     }
 
     /// <summary>Reads fields that begin with a prefix; what is repeated follows the count right before it.</summary>
@@ -85,18 +94,16 @@ public sealed partial class CheckpointContentsDocTests
             case "id":
                 _at += 20;
                 return Convert.ToHexStringLower(bytes[..20]);
-            case "extent":
-                _at += 35;
-                return Convert.ToHexStringLower(bytes[..35]);
-            case "string":
+            case "string" or "bytes":
                 var length = BinaryPrimitives.ReadInt32LittleEndian(bytes);
                 _at += 4 + length;
-                return System.Text.Encoding.UTF8.GetString(bytes.Slice(4, length));
+                var content = bytes.Slice(4, length);
+                return type == "bytes" ? Convert.ToHexStringLower(content) : System.Text.Encoding.UTF8.GetString(content);
             default:
                 throw new ArgumentException($"the table has a type that this reader does not know: {type}");
         }
     }
 
-    [GeneratedRegex(@"^\| ([a-zA-Z\[\].]+) \| (i32|u64|u8|id|string|count|extent) \|", RegexOptions.Multiline)]
+    [GeneratedRegex(@"^\| ([a-zA-Z\[\].]+) \| (i32|u64|u8|id|string|count|bytes) \|", RegexOptions.Multiline)]
     private static partial Regex Rows();
 }

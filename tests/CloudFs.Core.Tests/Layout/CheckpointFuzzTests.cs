@@ -56,7 +56,7 @@ public sealed class CheckpointFuzzTests
     [Fact]
     public async Task Contents_that_do_not_fit_the_slot_spill_into_segments_and_are_read_back()
     {
-        var device = await SampleCheckpoint.DeviceAsync(70_000);
+        var device = await SampleCheckpoint.DeviceAsync(70_000, isPair: true);
         var damage = new List<string>();
 
         var loaded = await SampleCheckpoint.LoadAsync(device, damage);
@@ -66,7 +66,7 @@ public sealed class CheckpointFuzzTests
         Assert.Equal(70_000, disk.Lsns.Runs.Count);
         Assert.Equal(70_001UL, disk.Head.Lsn);
         var spills = Enumerable.Range(0, SampleCheckpoint.SegmentCount).Where(IsSpill).ToList();
-        Assert.Equal(2, spills.Count);
+        Assert.Equal([SampleCheckpoint.SegmentCount - 2, SampleCheckpoint.SegmentCount - 1], spills);
         Assert.DoesNotContain(loaded.Segments.Snapshot(), use => spills.Contains(use.Segment));
 
         bool IsSpill(int segment) => loaded.Segments.StateOf(segment) == SegmentState.Checkpoint;
@@ -102,7 +102,7 @@ public sealed class CheckpointFuzzTests
     [Fact]
     public async Task Both_slots_say_the_same_so_that_one_may_be_damaged()
     {
-        var device = await SampleCheckpoint.DeviceAsync();
+        var device = await SampleCheckpoint.DeviceAsync(isPair: true);
         var damage = new List<string>();
         var store = new CheckpointStore(device, LayoutSamples.Device);
         var loaded = await store.LoadAsync(SampleCheckpoint.SegmentCount, damage.Add);
@@ -111,9 +111,30 @@ public sealed class CheckpointFuzzTests
 
         Assert.Equal(later, (await SampleCheckpoint.LoadAsync(device, damage))!.Cut.RollFrom);
         Assert.Empty(damage);
-        device.FlipBit(DeviceGeometry.CheckpointSlotOffset(1) + 50, 0);
-        Assert.Equal(later, (await SampleCheckpoint.LoadAsync(device, damage))!.Cut.RollFrom);
-        Assert.Single(damage);
+        for (var slot = 0; slot < DeviceGeometry.CheckpointSlots; slot++)
+        {
+            device.FlipBit(DeviceGeometry.CheckpointSlotOffset(slot) + 50, 0);
+            Assert.Equal(later, (await SampleCheckpoint.LoadAsync(device, damage))!.Cut.RollFrom);
+            Assert.Equal(slot + 1, damage.Count);
+            device.FlipBit(DeviceGeometry.CheckpointSlotOffset(slot) + 50, 0);
+        }
+    }
+
+    [Fact]
+    public async Task The_second_of_a_pair_alone_makes_it_whole()
+    {
+        var device = await SampleCheckpoint.DeviceAsync();
+        var store = new CheckpointStore(device, LayoutSamples.Device);
+        var loaded = await store.LoadAsync(SampleCheckpoint.SegmentCount, _ => { });
+        Assert.False(store.IsPaired);
+
+        await store.WriteAsync(loaded!.Segments, SampleCheckpoint.Contents(loaded.Segments, SampleCheckpoint.RollFrom, 80), default, 0);
+
+        Assert.True(store.IsPaired);
+        Assert.Equal(4UL, store.Newest);
+        var again = new CheckpointStore(device, LayoutSamples.Device);
+        await again.LoadAsync(SampleCheckpoint.SegmentCount, _ => { });
+        Assert.True(again.IsPaired);
     }
 
     [Fact]

@@ -18,8 +18,10 @@ internal static class SampleCheckpoint
 
     public static LogPosition RollFrom { get; } = new(3, 8192);
 
-    /// <summary>A device with one checkpoint in slot 0, or, with many runs, one that does not fit it.</summary>
-    public static async Task<MemoryDevice> DeviceAsync(int runs = 3)
+    /// <summary>A device with a checkpoint in slot 0, which with many runs does not fit it.</summary>
+    /// <param name="runs">Entries of the first disk, each in a segment use of its own.</param>
+    /// <param name="isPair">True to leave its twin in slot 1, where there else is none.</param>
+    public static async Task<MemoryDevice> DeviceAsync(int runs = 3, bool isPair = false)
     {
         var device = new MemoryDevice(DeviceGeometry.SegmentsOffset + ((ulong)SegmentCount * DeviceGeometry.SegmentBytes));
         var segments = new SegmentTable(SegmentCount);
@@ -27,9 +29,20 @@ internal static class SampleCheckpoint
         segments.Occupy(5, SegmentState.Sealed, 2);
         segments.Occupy(1, SegmentState.Open, 3);
         segments.SetNext(2);
+        for (var segment = 0; segment < SegmentCount; segment++)
+        {
+            segments.SetBacked(segment);
+        }
+
         DiskSnapshot[] disks = [Disk(segments, LayoutSamples.Secret, runs), Disk(segments, LayoutSamples.Id(0x66), 0)];
         await new CheckpointStore(device, LayoutSamples.Device).WriteAsync(
             segments, Contents(segments, RollFrom, 77, disks), RollFrom, LayoutSamples.Label.CreatedMicros + 5);
+        if (!isPair)
+        {
+            await device.WriteAsync(DeviceGeometry.CheckpointSlotOffset(1), new byte[CheckpointRootLayout.Size]);
+            await device.FlushAsync();
+        }
+
         return device;
     }
 
