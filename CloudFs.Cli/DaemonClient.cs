@@ -58,6 +58,13 @@ internal sealed class DaemonClient : IDisposable
         return await ReadAsync(answer, answerType, cancellation);
     }
 
+    /// <summary>Asks for something that needs no words.</summary>
+    public async Task<T> PostAsync<T>(string path, JsonTypeInfo<T> type, CancellationToken cancellation)
+    {
+        using var answer = await SendAsync(new HttpRequestMessage(HttpMethod.Post, path), cancellation);
+        return await ReadAsync(answer, type, cancellation);
+    }
+
     public async Task DeleteAsync(string path, CancellationToken cancellation)
     {
         using var answer = await SendAsync(new HttpRequestMessage(HttpMethod.Delete, path), cancellation);

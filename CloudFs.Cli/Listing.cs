@@ -115,6 +115,20 @@ internal static class Listing
 
     private static string Size(ulong bytes) => SizeText.Format(bytes);
 
+    /// <summary>A line for each finding; what is more than the daemon lists is counted.</summary>
+    public static void Scrub(TextWriter output, ScrubJson scrub)
+    {
+        foreach (var finding in scrub.Findings)
+        {
+            output.WriteLine($"{finding.Verdict,-10}{finding.Place}: {finding.Message}");
+        }
+
+        if (scrub.FindingCount > (ulong)scrub.Findings.Count)
+        {
+            output.WriteLine($"and {Number(scrub.FindingCount - (ulong)scrub.Findings.Count)} more");
+        }
+    }
+
     /// <summary>Columns as wide as their widest cell, two spaces apart, no space at the end of a line.</summary>
     private static void Table(TextWriter output, string[] head, IReadOnlyList<string[]> rows)
     {

@@ -64,6 +64,26 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
         return null;
     }
 
+    /// <summary>
+    /// Makes both checkpoints void, durably: the index that they lead to is about to be overwritten, so nobody may come back to
+    /// them, however that ends. What they say of the log's durable end is kept in mind.
+    /// </summary>
+    public async ValueTask VoidAsync(int segmentCount)
+    {
+        for (var slot = 0; slot < DeviceGeometry.CheckpointSlots; slot++)
+        {
+            if (await ReadRootAsync(slot, segmentCount, _ => { }) is { } root)
+            {
+                KnownDurable = root.Durable > KnownDurable ? root.Durable : KnownDurable;
+                await device.WriteAsync(DeviceGeometry.CheckpointSlotOffset(slot), new byte[CheckpointRootLayout.Size]);
+            }
+
+            _roots[slot] = null;
+        }
+
+        await device.FlushAsync();
+    }
+
     /// <summary>Reads both checkpoints whole, telling of every one that is damaged; gives the roots of those that are not.</summary>
     public async ValueTask<IReadOnlyList<CheckpointRoot>> VerifyAsync(int segmentCount, Action<string> tellDamage)
     {

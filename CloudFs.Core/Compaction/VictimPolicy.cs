@@ -78,9 +78,9 @@ public sealed class VictimPolicy
         (heatIsKnown ? isHot : !fromRelocation) ? HotStream : ColdStream;
 
     /// <summary>
-    /// Garbage in sealed segments below which the device is full when nothing is free: a segment and a quarter, or a 25th of it.
+    /// Garbage in sealed segments below which the device is full when nothing is free: three quarters of a segment, or a 25th of it.
     /// </summary>
-    public long HopelessBytes => Math.Max(DeviceGeometry.SegmentBytes * 5L / 4, (long)DeviceGeometry.SegmentBytes * _count / HopelessPart);
+    public long HopelessBytes => Math.Max(DeviceGeometry.SegmentBytes * 3L / 4, (long)DeviceGeometry.SegmentBytes * _count / HopelessPart);
 
     /// <summary>Chooses the victims of the next cycle.</summary>
     /// <param name="segments">All sealed segments.</param>

@@ -171,6 +171,60 @@ public sealed record HealthJson(string Status, IReadOnlyList<HealthIssueJson> Re
 /// <summary>One reason why the status is not ok.</summary>
 public sealed record HealthIssueJson(string Code, string Message);
 
+/// <summary><c>GET /scrub</c>, and the answer to <c>POST /scrub</c> (202).</summary>
+public sealed record ScrubJson
+{
+    public required bool Running { get; init; }
+
+    /// <summary>Passes begun since the daemon started; what follows is of the newest.</summary>
+    public required ulong Pass { get; init; }
+
+    /// <summary>When it began, ISO 8601, UTC; absent where there was none.</summary>
+    public string? Started { get; init; }
+
+    public required ulong BytesTotal { get; init; }
+
+    public required ulong BytesDone { get; init; }
+
+    /// <summary>Bytes a second at most; 0 while scrubbing is off.</summary>
+    public required ulong Rate { get; init; }
+
+    /// <summary>From the beginning of one pass to the next; 0 where passes begin only when asked.</summary>
+    public required ulong IntervalSeconds { get; init; }
+
+    public required ulong FindingCount { get; init; }
+
+    /// <summary>The first thousand.</summary>
+    public required IReadOnlyList<ScrubFindingJson> Findings { get; init; }
+
+    /// <summary>When the last pass that reached its end did so; absent where none did since the daemon started.</summary>
+    public string? LastCompleted { get; init; }
+
+    public required ulong LastFindings { get; init; }
+}
+
+/// <summary>Something that a scrub found: "lost", "unknown", "readable", "history" or "healed", and where.</summary>
+public sealed record ScrubFindingJson
+{
+    public required string Verdict { get; init; }
+
+    public required string Place { get; init; }
+
+    public required string Message { get; init; }
+
+    /// <summary>The disk's id, where it is known.</summary>
+    public string? Disk { get; init; }
+
+    /// <summary>The entry's LSN, where it is known.</summary>
+    public ulong? Lsn { get; init; }
+
+    /// <summary>What the entry had written there, in bytes of the disk.</summary>
+    public required IReadOnlyList<ScrubRangeJson> Ranges { get; init; }
+}
+
+/// <summary>A range of a disk, in bytes.</summary>
+public sealed record ScrubRangeJson(ulong Offset, ulong Length);
+
 /// <summary><c>cloudfs status --json</c>: what <c>/host</c> and <c>/healthz</c> say.</summary>
 public sealed record LocalStatusJson(HostJson Host, HealthJson Health);
 
@@ -191,6 +245,7 @@ public sealed record ErrorJson(string Error);
 [JsonSerializable(typeof(HostJson))]
 [JsonSerializable(typeof(HealthJson))]
 [JsonSerializable(typeof(LocalStatusJson))]
+[JsonSerializable(typeof(ScrubJson))]
 [JsonSerializable(typeof(ErrorJson))]
 public sealed partial class HttpContractsJson : JsonSerializerContext
 {

@@ -344,6 +344,13 @@ public sealed class Disk : IDurableSink
     /// <summary>The history after an LSN, which the caller found to be within it.</summary>
     internal EntryStream StreamAfter(ulong lsn) => new(this, _services, NewCursor(), lsn);
 
+    /// <summary>
+    /// Sectors of the entry at <paramref name="position"/> were found damaged on the device: what of them the disk still reads
+    /// is told from now on, as though a client had met it. Gives how many sectors that is.
+    /// </summary>
+    internal ValueTask<ulong> NoteDamageAsync(LogPosition position, ulong lsn, ulong lba, ulong sectors) =>
+        _reader.NoteDamageAsync(position, lsn, lba, sectors);
+
     /// <summary>Looks at the state under the disk's lock.</summary>
     internal T Locked<T>(Func<DiskState, T> read)
     {

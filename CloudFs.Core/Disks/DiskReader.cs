@@ -213,6 +213,38 @@ internal sealed class DiskReader(DiskServices services, DiskState state, Lock ga
         }
     }
 
+    /// <summary>
+    /// Notes that sectors of an entry were found damaged before anybody read them, as far as the disk still has them from there.
+    /// </summary>
+    /// <returns>How many sectors that were.</returns>
+    public async ValueTask<ulong> NoteDamageAsync(LogPosition position, ulong lsn, ulong lba, ulong sectors)
+    {
+        var found = new MappedExtent[BatchExtents];
+        ulong noted = 0;
+        for (var next = lba; next < lba + sectors;)
+        {
+            var (status, count, to) = await _map.FindAsync(next, lba + sectors, found);
+            if (status != TreeRead.Ok)
+            {
+                // It is not known who has them; that the index is damaged was told.
+                return noted;
+            }
+
+            foreach (var extent in found.AsSpan(0, count))
+            {
+                if (extent.Content == MappedContent.Data && extent.Position == position && extent.Lsn == lsn)
+                {
+                    Note(extent, new PageReadOutcome(LogRead.Damaged, extent.Lba, extent.Sectors));
+                    noted += extent.Sectors;
+                }
+            }
+
+            next = to;
+        }
+
+        return noted;
+    }
+
     private static int Bytes(ulong sectors) => checked((int)(sectors * EntryLayout.SectorSize));
 
     private void Note(in MappedExtent extent, in PageReadOutcome outcome)

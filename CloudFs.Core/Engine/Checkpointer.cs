@@ -39,7 +39,13 @@ internal sealed class Checkpointer(
         await _one.WaitAsync();
         try
         {
-            return await WriteOneAsync(moved);
+            return services.Log.Failure is null && await WriteOneAsync(moved);
+        }
+        catch (DeviceException e)
+        {
+            // What of it is on the device can't be known: nothing is written any more, by nobody.
+            services.Log.Fail(e);
+            throw;
         }
         finally
         {

@@ -71,7 +71,7 @@ public static class DeviceFormat
                 DeviceBytes = grown ? settings.SizeBytes!.Value : label.DeviceBytes,
                 Generation = label.Generation + 1,
             };
-            await WriteLabelAsync(device, label);
+            await DeviceLabels.WriteAsync(device, label);
         }
 
         return label;
@@ -142,21 +142,9 @@ public static class DeviceFormat
             throw new DeviceRefusedException("the file system below the device is full");
         }
 
-        await WriteLabelAsync(settings.Device, label);
+        await DeviceLabels.WriteAsync(settings.Device, label);
         report.Add("formatted", $"formatted: device {label.DeviceId}, host {label.HostId}, {label.DeviceBytes} bytes");
         return label;
-    }
-
-    private static async Task WriteLabelAsync(IBlockDevice device, DeviceLabel label)
-    {
-        // One copy after the other, each durable, so that there is always a whole one.
-        for (var copy = 0; copy < 2; copy++)
-        {
-            var bytes = new byte[DeviceGeometry.LabelBytes];
-            label.Write(bytes, copy);
-            await device.WriteAsync(DeviceGeometry.LabelOffset(copy), bytes);
-            await device.FlushAsync();
-        }
     }
 
     private static Id160 NewId(EngineRuntime runtime)

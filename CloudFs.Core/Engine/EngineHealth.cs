@@ -1,5 +1,6 @@
 using CloudFs.Core.Disks;
 using CloudFs.Core.Recovery;
+using CloudFs.Core.Scrub;
 
 namespace CloudFs.Core.Engine;
 
@@ -10,7 +11,7 @@ internal static class EngineHealth
     private static readonly string[] ToldByDisks = ["gap", "lost-entry", "head-lost", "lost-view"];
 
     public static HealthReport Of(
-        DiskServices services, RecoveryReport recovery, Housekeeper housekeeper)
+        DiskServices services, RecoveryReport recovery, Housekeeper housekeeper, Scrubber scrubber)
     {
         var issues = new List<HealthIssue>();
         if (services.Log.Failure is { } failure)
@@ -24,6 +25,11 @@ internal static class EngineHealth
         if (housekeeper.Trouble is { } trouble)
         {
             issues.Add(new HealthIssue("upkeep", trouble));
+        }
+
+        if (scrubber.Concern() is { } concern)
+        {
+            issues.Add(new HealthIssue("scrub", concern));
         }
 
         if (services.Segments.IsFull)

@@ -8,6 +8,7 @@ using CloudFs.Core.Layout;
 using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
 using CloudFs.Core.Recovery;
+using CloudFs.Core.Scrub;
 using CloudFs.Core.Trees;
 
 namespace CloudFs.Core.Engine;
@@ -66,8 +67,18 @@ internal static class EngineOpening
         var compactor = new Compactor(settings.Device, services, checkpointer, label.PhysicalBlock, settings.HistoryMin);
         var housekeeper = new Housekeeper(settings.Device, services, checkpointer, compactor);
         services.Log.Upkeep = housekeeper.Wake;
+        var scrubber = new Scrubber(
+            new ScrubSources
+            {
+                Device = settings.Device,
+                Label = label,
+                Services = services,
+                Index = new IndexScrub(services, recovered.IndexSpace).CheckAsync,
+                Checkpoint = () => checkpointer.WriteAsync(),
+            },
+            settings.ScrubRate, settings.ScrubInterval);
         var upkeep = new EngineUpkeep(housekeeper, checkpointer, compactor, checkpoints, recovered.IndexSpace, pages);
-        var engine = new StorageEngine(settings.Device, label, services, upkeep, region, report);
+        var engine = new StorageEngine(settings.Device, label, services, upkeep, scrubber, region, report);
         var asNamed = await housekeeper.PrepareFirstAsync(recovered.End.NextSegment);
         var logLoop = runtime.Spawn(services.Log.RunAsync);
         engine.Start(logLoop, Task.CompletedTask);
@@ -86,6 +97,7 @@ internal static class EngineOpening
         }
 
         services.Log.ChangeBuffer(found);
+        engine.StartScrub(runtime.Spawn(scrubber.RunAsync));
         Tell(runtime, report);
         return engine;
     }

@@ -1,5 +1,6 @@
 using CloudFs.Core.Devices;
 using CloudFs.Core.Primitives;
+using CloudFs.Core.Scrub;
 
 namespace CloudFs.Core.Engine;
 
@@ -45,6 +46,12 @@ public sealed class EngineSettings
     /// <summary>True to believe no checkpoint, and to rebuild the index from the log.</summary>
     public bool RebuildIndex { get; init; }
 
+    /// <summary>Bytes a second that scrubbing may read; 0: no scrubbing.</summary>
+    public ulong ScrubRate { get; init; } = Scrubber.DefaultRate;
+
+    /// <summary>Time from the beginning of one scrub to the next; zero: only when asked.</summary>
+    public TimeSpan ScrubInterval { get; init; }
+
     /// <summary>The same with another device.</summary>
     internal EngineSettings Over(IBlockDevice device) => new()
     {
@@ -56,6 +63,8 @@ public sealed class EngineSettings
         IndexCacheBytes = IndexCacheBytes,
         HistoryMin = HistoryMin,
         RebuildIndex = RebuildIndex,
+        ScrubRate = ScrubRate,
+        ScrubInterval = ScrubInterval,
     };
 }
 

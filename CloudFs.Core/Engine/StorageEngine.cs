@@ -4,6 +4,7 @@ using CloudFs.Core.Format;
 using CloudFs.Core.Layout;
 using CloudFs.Core.Primitives;
 using CloudFs.Core.Recovery;
+using CloudFs.Core.Scrub;
 
 namespace CloudFs.Core.Engine;
 
@@ -19,10 +20,11 @@ public sealed class StorageEngine : IAsyncDisposable
     private readonly SemaphoreSlim _naming = new(1);
     private Task _logLoop = Task.CompletedTask;
     private Task _houseLoop = Task.CompletedTask;
+    private Task _scrubLoop = Task.CompletedTask;
     private int _disposed;
 
     internal StorageEngine(
-        IBlockDevice device, DeviceLabel label, DiskServices services, EngineUpkeep upkeep, EngineBuffer? region,
+        IBlockDevice device, DeviceLabel label, DiskServices services, EngineUpkeep upkeep, Scrubber scrubber, EngineBuffer? region,
         RecoveryReport recovery)
     {
         _device = device;
@@ -32,6 +34,7 @@ public sealed class StorageEngine : IAsyncDisposable
         _region = region;
         _ingest = new Ingest(services);
         Recovery = recovery;
+        Scrub = scrubber;
     }
 
     /// <summary>The device's own id, made when it was formatted.</summary>
@@ -42,6 +45,9 @@ public sealed class StorageEngine : IAsyncDisposable
 
     /// <summary>What was found and decided when the device was opened.</summary>
     public RecoveryReport Recovery { get; }
+
+    /// <summary>Reads everything again and again, and tells what it finds.</summary>
+    public Scrubber Scrub { get; }
 
     /// <summary>Opens a device, formatting a blank one, and recovers what it holds. The engine owns the device from the call on.</summary>
     /// <exception cref="DeviceRefusedException">The device can't be used; it was left as it is.</exception>
@@ -176,7 +182,7 @@ public sealed class StorageEngine : IAsyncDisposable
         });
     }
 
-    public HealthReport GetHealth() => EngineHealth.Of(_services, Recovery, _upkeep.Housekeeper);
+    public HealthReport GetHealth() => EngineHealth.Of(_services, Recovery, _upkeep.Housekeeper, Scrub);
 
     public EngineCounters GetCounters()
     {
@@ -216,6 +222,9 @@ public sealed class StorageEngine : IAsyncDisposable
             return;
         }
 
+        // The scrub may be waiting for a checkpoint: the housekeeper goes on until it has ended.
+        Scrub.Stop();
+        await _scrubLoop;
         _upkeep.Housekeeper.Stop();
         await _houseLoop;
         foreach (var disk in _services.Disks.All())
@@ -233,6 +242,7 @@ public sealed class StorageEngine : IAsyncDisposable
         _device.Dispose();
         _ingest.Dispose();
         _upkeep.Dispose();
+        Scrub.Dispose();
         _naming.Dispose();
     }
 
@@ -241,6 +251,8 @@ public sealed class StorageEngine : IAsyncDisposable
         _logLoop = logLoop;
         _houseLoop = houseLoop;
     }
+
+    internal void StartScrub(Task scrubLoop) => _scrubLoop = scrubLoop;
 
     private async Task CloseAsync()
     {

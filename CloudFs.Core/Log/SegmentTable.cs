@@ -17,8 +17,13 @@ public sealed class SegmentTable : ILiveness
     /// </summary>
     public const int ReserveSegments = 3;
 
+    /// <summary>
+    /// Of the reserve, what appends that can't wait may take: the rest is for relocation, without which nothing would come back.
+    /// </summary>
+    private const int UrgentSegments = 2;
+
     private readonly Lock _lock = new();
-    private readonly Segment[] _segments;
+    private readonly HeldSegment[] _segments;
     private readonly Dictionary<ulong, int> _byUse = [];
     private int _free;
     private int _backed;
@@ -27,11 +32,12 @@ public sealed class SegmentTable : ILiveness
     private bool _exhausted;
     private bool _relieved;
     private ulong _nextRelocation = LogPosition.FirstRelocationUse;
+    private ulong _held;
 
     /// <param name="count">Segments on the device.</param>
     public SegmentTable(int count)
     {
-        _segments = new Segment[count];
+        _segments = new HeldSegment[count];
         _free = count;
     }
 
@@ -54,7 +60,7 @@ public sealed class SegmentTable : ILiveness
     /// </summary>
     public bool IsExhausted => Locked(() => _exhausted && !_relieved);
 
-    /// <summary>Says whether anything is left to gain. What is trimmed or deleted since <see cref="Reconsider"/> may change it.</summary>
+    /// <summary>Says whether anything is left to gain. Trims since <see cref="Reconsider"/> may change that.</summary>
     public void SetExhausted(bool exhausted) => Locked(() => _exhausted = exhausted);
 
     /// <summary>Something was trimmed or deleted: appends wait again until it is known what that gains.</summary>
@@ -127,7 +133,7 @@ public sealed class SegmentTable : ILiveness
                     SegmentState.Checkpoint => tally with { Checkpoint = tally.Checkpoint + 1 },
                     SegmentState.Bad => tally with { Bad = tally.Bad + 1 },
                     SegmentState.Free => tally,
-                    _ => CountLog(tally, segment),
+                    _ => segment.AddTo(tally),
                 };
             }
 
@@ -190,13 +196,16 @@ public sealed class SegmentTable : ILiveness
     /// <summary>The state of a segment.</summary>
     public SegmentState StateOf(int segment) => Locked(() => _segments[segment].State);
 
-    /// <summary>Takes the next segment for the log's next use. The reserve is for <paramref name="urgent"/> appends only.</summary>
+    /// <summary>
+    /// Takes the next segment for the log's next use. The reserve is for <paramref name="urgent"/> appends only.
+    /// </summary>
     public AppendRoom TryTakeNext(ulong use, bool urgent, out int segment)
     {
         lock (_lock)
         {
             segment = Next;
-            if (Available - 1 < (urgent ? 0 : Math.Max(Reserve, CycleFloor)) || (Next < 0 && _nothingBelow && _backed == 0))
+            var floor = urgent ? Reserve - UrgentSegments : Math.Max(Reserve, CycleFloor);
+            if (Available - 1 < floor || (Next < 0 && _nothingBelow && _backed == 0))
             {
                 _refused |= !urgent;
                 return _exhausted && !_relieved ? AppendRoom.NoSpace : AppendRoom.Wait;
@@ -231,7 +240,7 @@ public sealed class SegmentTable : ILiveness
         }
     }
 
-    /// <summary>A free segment with blocks of its own that could become the next; -1 when there is none. Not taken by this.</summary>
+    /// <summary>A free segment on blocks of its own that could become the next; -1 when there is none. Not taken by this.</summary>
     public int FindFree() => Locked(() => FindFree(backed: true, ascending: true));
 
     /// <summary>Free segments whose blocks have to be reserved first, ascending, at most so many.</summary>
@@ -333,7 +342,7 @@ public sealed class SegmentTable : ILiveness
     {
         lock (_lock)
         {
-            if (!_byUse.TryGetValue(use, out var segment)
+            if (use == _held || !_byUse.TryGetValue(use, out var segment)
                 || !(_segments[segment].IsDead || Planted == PlantedBug.DropPinnedPage))
             {
                 return false;
@@ -341,6 +350,30 @@ public sealed class SegmentTable : ILiveness
 
             GiveBack(segment);
             return true;
+        }
+    }
+
+    /// <summary>
+    /// Keeps a sealed segment from being used for anything else until <see cref="EndHold"/>: for who writes its footer again.
+    /// One at a time. False when it is not there, or not sealed.
+    /// </summary>
+    public bool TryHold(ulong use, int segment)
+    {
+        lock (_lock)
+        {
+            Invariant.That(_held == 0, "one segment is held at a time");
+            var isThere = _byUse.TryGetValue(use, out var found) && found == segment && _segments[found].State == SegmentState.Sealed;
+            _held = isThere ? use : 0;
+            return isThere;
+        }
+    }
+
+    /// <summary>Lets go of what <see cref="TryHold"/> held.</summary>
+    public void EndHold()
+    {
+        lock (_lock)
+        {
+            _held = 0;
         }
     }
 
@@ -430,7 +463,7 @@ public sealed class SegmentTable : ILiveness
     {
         _free--;
         _backed -= _segments[segment].IsBacked ? 1 : 0;
-        _segments[segment] = new Segment { State = state, Use = use, IsBacked = true };
+        _segments[segment] = new HeldSegment { State = state, Use = use, IsBacked = true };
         if (use != 0)
         {
             _byUse.Add(use, segment);
@@ -440,25 +473,9 @@ public sealed class SegmentTable : ILiveness
     private void GiveBack(int segment)
     {
         _byUse.Remove(_segments[segment].Use);
-        _segments[segment] = new Segment { IsBacked = true };
+        _segments[segment] = new HeldSegment { IsBacked = true };
         _free++;
         _backed++;
-    }
-
-    private static SegmentTally CountLog(in SegmentTally tally, in Segment segment)
-    {
-        long sectors = segment.TreeSectors + segment.MemorySectors;
-        long references = segment.TreeReferences + segment.MemoryReferences + segment.Pins;
-        var isHistory = !LogPosition.IsRelocation(segment.Use);
-        return tally with
-        {
-            Log = tally.Log + 1,
-            Dead = tally.Dead + (segment.IsDead ? 1 : 0),
-            LiveSectors = tally.LiveSectors + sectors,
-            References = tally.References + references,
-            HistorySectors = tally.HistorySectors + (isHistory ? sectors : 0),
-            HistoryReferences = tally.HistoryReferences + (isHistory ? references : 0),
-        };
     }
 
     private void Change(LogPosition position, int references, int pins, int sectors)
@@ -479,22 +496,5 @@ public sealed class SegmentTable : ILiveness
                 Invariant.That(segment is { MemoryReferences: >= 0, Pins: >= 0 }, "a reference is taken back once");
             }
         }
-    }
-
-    private struct Segment
-    {
-        public SegmentState State;
-        public bool IsBacked;
-        public ulong Use;
-        public int TreeReferences;
-        public int TreeSectors;
-        public int MemoryReferences;
-        public int MemorySectors;
-        public int Pins;
-        public ulong SealedAt;
-        public ulong SealedMicros;
-
-        public readonly bool IsDead =>
-            State == SegmentState.Sealed && TreeReferences == 0 && MemoryReferences == 0 && Pins == 0;
     }
 }

@@ -1,3 +1,5 @@
+using CloudFs.Core.Primitives;
+
 namespace CloudFs.Core.Log;
 
 /// <summary>What a segment of the device is used for.</summary>
@@ -33,6 +35,41 @@ public enum SegmentState : byte
 /// <param name="SealedMicros">When it was sealed, microseconds since 1970; 0 where that is not known.</param>
 public readonly record struct SegmentUse(
     int Segment, SegmentState State, ulong Use, int References, int LiveSectors, int Pins, ulong SealedAt, ulong SealedMicros);
+
+/// <summary>A segment as the table knows it.</summary>
+internal struct HeldSegment
+{
+    public SegmentState State;
+    public bool IsBacked;
+    public ulong Use;
+    public int TreeReferences;
+    public int TreeSectors;
+    public int MemoryReferences;
+    public int MemorySectors;
+    public int Pins;
+    public ulong SealedAt;
+    public ulong SealedMicros;
+
+    /// <summary>True when nothing refers to it, and nothing in it stays.</summary>
+    public readonly bool IsDead => State == SegmentState.Sealed && TreeReferences == 0 && MemoryReferences == 0 && Pins == 0;
+
+    /// <summary>Counts a segment with entries.</summary>
+    public readonly SegmentTally AddTo(in SegmentTally tally)
+    {
+        long sectors = TreeSectors + MemorySectors;
+        long references = TreeReferences + MemoryReferences + Pins;
+        var isHistory = !LogPosition.IsRelocation(Use);
+        return tally with
+        {
+            Log = tally.Log + 1,
+            Dead = tally.Dead + (IsDead ? 1 : 0),
+            LiveSectors = tally.LiveSectors + sectors,
+            References = tally.References + references,
+            HistorySectors = tally.HistorySectors + (isHistory ? sectors : 0),
+            HistoryReferences = tally.HistoryReferences + (isHistory ? references : 0),
+        };
+    }
+}
 
 /// <summary>How the device's segments are used, in segments, and what is live in those of the log.</summary>
 /// <param name="Segments">On the device.</param>

@@ -4,7 +4,7 @@ using CloudFs.Core.Primitives;
 
 namespace CloudFs.Core.Recovery;
 
-/// <summary>Reads the two copies of a device's label.</summary>
+/// <summary>Reads and writes the two copies of a device's label.</summary>
 public static class DeviceLabels
 {
     /// <summary>Reads the label without changing anything; null when there is none.</summary>
@@ -56,5 +56,18 @@ public static class DeviceLabels
         }
 
         return newest;
+    }
+
+    /// <summary>Writes both copies, durably. The generation must be above that of any copy that is there.</summary>
+    public static async Task WriteAsync(IBlockDevice device, DeviceLabel label)
+    {
+        // One copy after the other, each durable, so that there is always a whole one.
+        for (var copy = 0; copy < 2; copy++)
+        {
+            var bytes = new byte[DeviceGeometry.LabelBytes];
+            label.Write(bytes, copy);
+            await device.WriteAsync(DeviceGeometry.LabelOffset(copy), bytes);
+            await device.FlushAsync();
+        }
     }
 }

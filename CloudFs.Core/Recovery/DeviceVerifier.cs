@@ -5,6 +5,7 @@ using CloudFs.Core.Format;
 using CloudFs.Core.Layout;
 using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
+using CloudFs.Core.Trees;
 
 namespace CloudFs.Core.Recovery;
 
@@ -13,23 +14,26 @@ namespace CloudFs.Core.Recovery;
 /// <param name="ForcedViews">Views that prove nothing by themselves.</param>
 /// <param name="Entries">Entries checked.</param>
 /// <param name="Bytes">Bytes of them.</param>
+/// <param name="IndexPages">Pages of the index checked.</param>
 /// <param name="Problems">How many were told.</param>
 public sealed record VerifyOutcome(
-    IReadOnlyList<ChainHead> Heads, IReadOnlyList<ForcedView> ForcedViews, long Entries, long Bytes, int Problems);
+    IReadOnlyList<ChainHead> Heads, IReadOnlyList<ForcedView> ForcedViews, long Entries, long Bytes, long IndexPages,
+    int Problems);
 
 /// <summary>
-/// Reads a whole device that nobody uses and changes nothing: label, checkpoints, every commit of every segment of the log
-/// with its second copies, every hash of every entry, every chain. Each problem is told as one line with its place.
+/// Reads a whole device that nobody uses and changes nothing: label, checkpoints, the index of the newest, every commit of every
+/// segment in use with its second copies, every hash of every entry, every chain. Each problem is told as one line with its place.
 /// </summary>
 /// <param name="device">The device.</param>
 /// <param name="tell">Told each problem.</param>
 /// <param name="progress">Told bytes of the device done, and to do.</param>
-public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Action<long, long>? progress = null)
+public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Action<long, long>? progress = null) : ISegmentFindings
 {
     private readonly ChainVerifier _chain = new();
     private readonly HashSet<Id160> _broken = [];
     private readonly HashSet<Id160> _viewsInDoubt = [];
     private readonly Dictionary<Id160, int> _gapsAtLast = [];
+    private bool _isRelocated;
     private int _gaps;
     private long _entries;
     private long _bytes;
@@ -40,33 +44,91 @@ public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Act
     {
         var label = await DeviceLabels.ReadAsync(device, Problem)
             ?? throw new DeviceRefusedException("there is no CloudFS device here: no label");
-        var roots = await new CheckpointStore(device, label.DeviceId).VerifyAsync(label.SegmentCount, Problem);
-        var uses = await FindUsesAsync(label, roots, cancellation);
+        var store = new CheckpointStore(device, label.DeviceId);
+        var roots = await store.VerifyAsync(label.SegmentCount, Problem);
+        var checkpoint = await store.LoadAsync(label.SegmentCount, _ => { });
+        var indexPages = checkpoint is null ? 0 : await VerifyIndexAsync(checkpoint, cancellation);
+        var uses = await FindUsesAsync(label, roots, checkpoint, cancellation);
+        var needed = NeededOf(checkpoint);
+        var last = uses.Keys.LastOrDefault(use => !LogPosition.IsRelocation(use));
         var durable = new LogPosition(roots.Select(root => root.Durable.Value).DefaultIfEmpty().Max());
+        var verifier = new SegmentVerifier(device, label.DeviceId);
         var previous = 0UL;
         var done = 0;
         foreach (var (use, segment) in uses)
         {
             cancellation.ThrowIfCancellationRequested();
+
+            // Relocated entries were taken out of the order of their chains: each is proved by itself.
+            _isRelocated = LogPosition.IsRelocation(use);
             _gaps += previous + 1 != use ? 1 : 0;
-            await VerifySegmentAsync(label, segment, use, durable, use == uses.Keys.Max());
+            var ending = use == last ? SegmentEnding.Last
+                : _isRelocated && !needed.Contains(use) ? SegmentEnding.Growing : SegmentEnding.Sealed;
+            await verifier.VerifyAsync(new SegmentToVerify(segment, use, ending, durable), this);
             previous = use;
             progress?.Invoke(++done * (long)DeviceGeometry.SegmentBytes, uses.Count * (long)DeviceGeometry.SegmentBytes);
         }
 
         return new VerifyOutcome(
-            [.. _chain.Heads.OrderBy(head => head.Disk)], _chain.ForcedViews, _entries, _bytes, _problems);
+            [.. Heads(checkpoint).OrderBy(head => head.Disk)], _chain.ForcedViews, _entries, _bytes, indexPages, _problems);
     }
 
-    private async Task<SortedDictionary<ulong, int>> FindUsesAsync(
-        DeviceLabel label, IReadOnlyList<CheckpointRoot> roots, CancellationToken cancellation)
+    /// <summary>Reads the newest checkpoint's trees: every page is what its parent means, is kept as in use, and is named once.</summary>
+    private async Task<long> VerifyIndexAsync(LoadedCheckpoint checkpoint, CancellationToken cancellation)
     {
-        var spilled = roots.SelectMany(root => root.Spills).ToHashSet();
+        var space = new IndexSpace(device, new IndexSegments(checkpoint.Segments));
+        var trees = new PagedTree(space, new PageCache(0), device);
+        var inUse = checkpoint.IndexPages.ToDictionary(area => area.Segment, area => area.Used);
+        var count = 0L;
+        foreach (var disk in checkpoint.Disks.Values)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            count += await trees.VerifyAsync(disk.Map.Tree, what => Problem($"disk {disk.Head.Disk}: {what}"), page =>
+            {
+                var (segment, slot) = IndexPageNumber.PlaceOf(page);
+                if (!inUse.TryGetValue(segment, out var used) || (used[slot / 8] & (1 << (slot % 8))) == 0)
+                {
+                    Problem($"disk {disk.Head.Disk}: index page {page} is named twice, or is not kept as in use");
+                    return;
+                }
+
+                used[slot / 8] &= (byte)~(1 << (slot % 8));
+            });
+        }
+
+        return count;
+    }
+
+    /// <summary>Relocation segments that the checkpoint's trees lead to: they were complete before it was written.</summary>
+    private static HashSet<ulong> NeededOf(LoadedCheckpoint? checkpoint) =>
+    [
+        .. checkpoint?.Segments.Snapshot().Where(held => held.References + held.Pins > 0).Select(held => held.Use) ?? [],
+    ];
+
+    /// <summary>
+    /// Which segment holds which use: as the newest checkpoint says, and behind it by what the segments themselves say. What
+    /// else lies about are remnants, of which anything may have been overwritten. Without a checkpoint all have their say.
+    /// </summary>
+    private async Task<SortedDictionary<ulong, int>> FindUsesAsync(
+        DeviceLabel label, IReadOnlyList<CheckpointRoot> roots, LoadedCheckpoint? checkpoint, CancellationToken cancellation)
+    {
+        var taken = roots.SelectMany(root => root.Spills).ToHashSet();
         var uses = new SortedDictionary<ulong, int>();
+        foreach (var held in checkpoint?.Segments.Snapshot() ?? [])
+        {
+            taken.Add(held.Segment);
+            if (held.Use != 0 && held.State is SegmentState.Open or SegmentState.Sealed)
+            {
+                uses.Add(held.Use, held.Segment);
+            }
+        }
+
         for (var segment = 0; segment < label.SegmentCount; segment++)
         {
             cancellation.ThrowIfCancellationRequested();
-            if (!spilled.Contains(segment) && await SegmentUses.ReadAsync(device, label.DeviceId, segment) is { } use
+            if (!taken.Contains(segment)
+                && await SegmentUses.ReadAsync(device, label.DeviceId, segment) is { } use
+                && (checkpoint is null || (use >= checkpoint.Cut.RollFrom.Use && !LogPosition.IsRelocation(use)))
                 && !uses.TryAdd(use, segment))
             {
                 Problem($"segments {uses[use]} and {segment} both claim use {use}");
@@ -76,152 +138,45 @@ public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Act
         return uses;
     }
 
-    private async Task VerifySegmentAsync(
-        DeviceLabel label, int segment, ulong use, LogPosition durable, bool isLast)
+    /// <summary>Newest entries, those included whose segments were compacted away.</summary>
+    private IEnumerable<ChainHead> Heads(LoadedCheckpoint? checkpoint) =>
+        _chain.Heads.Concat(checkpoint?.Disks.Values.Select(disk => disk.Head) ?? [])
+            .GroupBy(head => head.Disk)
+            .Select(heads => heads.MaxBy(head => head.Lsn));
+
+    void ISegmentFindings.Fault(SegmentFault fault)
     {
-        var walker = new SegmentWalker(device, new SegmentTable(label.SegmentCount), label.DeviceId);
-        var where = $"segment {segment} (use {use})";
-        var footer = await walker.ReadFooterAsync(segment, use);
-        if (footer is null && !isLast)
+        Problem(fault.Message);
+        if (fault is { Kind: SegmentFaultKind.Entry, Disk.IsZero: false })
         {
-            Problem($"{where}: its footer is damaged or missing");
-        }
-
-        var bytes = await walker.ReadSegmentAsync(segment);
-        var everything = new LogPosition(use + 1, 0);
-        var scan = SegmentScan.Scan(
-            bytes, label.DeviceId, use, isLast ? durable : everything, LogPosition.None, footer?.CommitsEnd ?? -1);
-        if (footer is null && !isLast && scan.Frames.Count > 0)
-        {
-            var end = (int)(scan.Frames[^1].Position.Offset + (uint)scan.Frames[^1].Length);
-            scan = SegmentScan.Scan(bytes, label.DeviceId, use, everything, LogPosition.None, end);
-        }
-
-        TellStructure(scan, where);
-        if (footer is { } sealedBy)
-        {
-            await VerifyCopiesAsync(sealedBy, bytes, scan, where);
-        }
-
-        foreach (var item in scan.Items)
-        {
-            VerifyItem(item, bytes, DeviceGeometry.SegmentOffset(segment));
+            _entries++;
+            _broken.Add(fault.Disk);
         }
     }
 
-    private void TellStructure(SegmentScan scan, string where)
+    void ISegmentFindings.Entry(
+        ReadOnlySpan<byte> header, in EntryHeader fields, ReadOnlySpan<byte> body, ulong place, bool pagesHold)
     {
-        if (scan.DamagedRecords > 0)
-        {
-            Problem($"{where}: {scan.DamagedRecords} commit records are damaged (their trailers are whole)");
-        }
-
-        if (scan.DamagedTrailers > 0)
-        {
-            Problem($"{where}: {scan.DamagedTrailers} commit trailers are damaged");
-        }
-
-        foreach (var hole in scan.Holes)
-        {
-            Problem($"{where}: bytes {hole.Start} to {hole.End} can't be read as commits: what was there is lost");
-        }
-    }
-
-    private async ValueTask VerifyCopiesAsync(
-        SegmentFooter footer, ReadOnlyMemory<byte> bytes, SegmentScan scan, string where)
-    {
-        var catalog = await SegmentCatalog.LoadAsync(footer, (place, into) =>
-        {
-            bytes.Slice((int)place, into.Length).CopyTo(into);
-            return ValueTask.FromResult(true);
-        });
-        if (catalog is null)
-        {
-            Problem($"{where}: the table of its footer is damaged");
-            return;
-        }
-
-        if (catalog.DamagedCopies > 0)
-        {
-            Problem($"{where}: {catalog.DamagedCopies} second copies of headers in its footer are damaged");
-        }
-
-        foreach (var item in scan.Items)
-        {
-            var index = catalog.IndexOf(item.Place);
-            if (item.Kind == ScannedKind.Whole && index >= 0 && !catalog.Copy(index).SequenceEqual(item.Header.Span))
-            {
-                Problem($"{where}: the header at byte {item.Place} and its second copy differ");
-            }
-        }
-    }
-
-    private void VerifyItem(in ScannedItem item, ReadOnlyMemory<byte> segment, ulong segmentOffset)
-    {
-        var place = segmentOffset + item.Place;
-        if (DeviceRecord.IsAt(item.Header.Span))
-        {
-            if (item.Kind != ScannedKind.Whole || item.IsRebuilt)
-            {
-                Problem($"byte {place}: a device record is damaged");
-            }
-
-            return;
-        }
-
-        var claimed = EntryHeaderCodec.ReadFields(item.Header.Span, default);
-        var name = $"byte {place}: disk {claimed.Disk} LSN {claimed.Lsn}";
         _entries++;
-        _bytes += claimed.TotalLength;
-        if (item.IsRebuilt)
+        _bytes += fields.TotalLength;
+        if (!_isRelocated)
         {
-            Problem($"{name}: its header is damaged{(item.Kind == ScannedKind.Whole ? " (it can be had again from its trailer)" : "")}");
+            VerifyLink(header, fields, body, place, pagesHold);
         }
-
-        if (item.Kind != ScannedKind.Whole || !EntryHeaderCodec.TryRead(item.Header.Span, out var fields, out var error))
+        else if (pagesHold && !EntryBodyParsed.TryParse(fields.Kind, body, out _, out var fault))
         {
-            if (item.Kind == ScannedKind.Whole)
-            {
-                EntryHeaderCodec.TryRead(item.Header.Span, out _, out error);
-                Problem($"{name}: {error.Text()}");
-            }
-
-            _broken.Add(claimed.Disk);
-            return;
+            Problem($"{Name(fields, place)}: {fault}");
         }
-
-        var body = segment.Span.Slice((int)item.Place + fields.HeaderLength, fields.BodyLength);
-        var pagesHold = VerifyPages(item.Header.Span, fields, body, name);
-        VerifyLink(item.Header.Span, fields, body, name, pagesHold);
-    }
-
-    private bool VerifyPages(ReadOnlySpan<byte> header, in EntryHeader fields, ReadOnlySpan<byte> body, string name)
-    {
-        var hold = true;
-        foreach (var page in EntryPages.Of(header, fields))
-        {
-            var error = page.IsPresent
-                ? EntryBody.VerifyPage(page.Record, body.Slice(page.BodyOffset, page.Record.Length), fields.Kind)
-                : FormatError.None;
-            if (error != FormatError.None)
-            {
-                hold = false;
-                Problem($"{name}: page {page.Index} ({page.Record.Length} bytes of the disk at "
-                    + $"{page.Lba * EntryLayout.SectorSize}): {error.Text()}");
-            }
-        }
-
-        return hold;
     }
 
     private void VerifyLink(
-        ReadOnlySpan<byte> header, in EntryHeader fields, ReadOnlySpan<byte> body, string name, bool pagesHold)
+        ReadOnlySpan<byte> header, in EntryHeader fields, ReadOnlySpan<byte> body, ulong place, bool pagesHold)
     {
         var head = _chain.HeadOf(fields.Disk);
         EntryBodyParsed? parsed = null;
         if (pagesHold && !EntryBodyParsed.TryParse(fields.Kind, body, out parsed, out var fault))
         {
-            Problem($"{name}: {fault}");
+            Problem($"{Name(fields, place)}: {fault}");
             pagesHold = false;
         }
 
@@ -241,7 +196,7 @@ public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Act
                 return;
             }
 
-            Problem($"{name}: {verdict}");
+            Problem($"{Name(fields, place)}: {verdict}");
         }
 
         if (!pagesHold)
@@ -256,6 +211,8 @@ public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Act
 
         _chain.Begin(head.Next(fields, parsed));
     }
+
+    private static string Name(in EntryHeader fields, ulong place) => $"byte {place}: disk {fields.Disk} LSN {fields.Lsn}";
 
     private void Problem(string what)
     {

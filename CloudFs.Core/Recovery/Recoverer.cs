@@ -23,6 +23,7 @@ public sealed record Recovered(
 public sealed class Recoverer(
     IBlockDevice device, DeviceLabel label, CheckpointStore checkpoints, PageCache cache, RecoveryReport report)
 {
+    private readonly FooterMender _mender = new(device, label.DeviceId, label.PhysicalBlock);
     private SegmentTable _segments = null!;
     private IndexSpace _space = null!;
     private PagedTree _tree = null!;
@@ -49,6 +50,11 @@ public sealed class Recoverer(
 
         var from = loaded?.Cut.RollFrom ?? LogPosition.None;
         report.Add("checkpoint", loaded is null ? "no checkpoint: the whole log is read" : $"checkpoint: the log is read from {from}");
+        if (loaded is null)
+        {
+            await checkpoints.VoidAsync(label.SegmentCount);
+        }
+
         var known = loaded is null ? await RebuildAsync() : KnownFrom(from.Use);
         var durable = checkpoints.KnownDurable;
         var end = loaded is null && known.Count == 0
@@ -98,7 +104,7 @@ public sealed class Recoverer(
         _segments.NextRelocationUse = Math.Max(
             LogPosition.FirstRelocationUse, uses.Keys.LastOrDefault() + 1) + (ulong)label.SegmentCount;
         _disks = await rebuilder.RunAsync(uses.Where(pair => pair.Key != last).ToList());
-        _roll = new RollForward(_disks, _segments, label.HostId, label.DeviceId, report, rebuilder.Secrets) 
+        _roll = new RollForward(_disks, _segments, label.HostId, label.DeviceId, report, rebuilder.Secrets)
         {
             ReclaimedBefore = last,
             Planted = Planted,
@@ -201,9 +207,10 @@ public sealed class Recoverer(
             if (catalog is { IsIncomplete: false })
             {
                 await ApplyCatalogAsync(catalog, segment, from);
-                if (catalog.DamagedCopies > 0)
+                if (catalog.DamagedCopies > 0
+                    && await _mender.TryWriteAsync(catalog, segment, sealedBy.CommitsEnd, sealedBy.NextSegment, sealedBy.LastSequence))
                 {
-                    await WriteFooterAsync(catalog, segment, sealedBy.CommitsEnd, sealedBy.NextSegment, sealedBy.LastSequence);
+                    TellMended(segment, use);
                 }
 
                 return (null, sealedBy.NextSegment);
@@ -216,7 +223,7 @@ public sealed class Recoverer(
         if (footer is null && await HasFollowerAsync(use, known, scan.NextSegment))
         {
             report.AddDamage("damaged-footer", $"the footer of segment {segment} (use {use}) is missing: its commits are read instead");
-            commitsEnd = await FindCommitsEndAsync(scan, use, known);
+            commitsEnd = await _mender.FindCommitsEndAsync(scan, use, known.GetValueOrDefault(use + 1, -1));
             scan = SegmentScan.Scan(bytes, label.DeviceId, use, Start(use + 1), Start(use + 1), commitsEnd);
             _segments.Seal(use, 0, use);
         }
@@ -236,47 +243,16 @@ public sealed class Recoverer(
         }
 
         var next = footer?.NextSegment ?? scan.NextSegment;
-        await MendFooterAsync(scan, segment, use, commitsEnd, next);
+        if (await _mender.TryMendAsync(scan, segment, use, commitsEnd, next))
+        {
+            TellMended(segment, use);
+        }
+
         return (null, next);
     }
 
-    /// <summary>The headers of a sealed segment are to exist twice: where all of them were found, the copies are written again.</summary>
-    private async Task MendFooterAsync(SegmentScan scan, int segment, ulong use, int commitsEnd, int next)
-    {
-        var catalog = CatalogOf(scan, use);
-        if (scan.Holes.Count == 0 && catalog.Count == scan.Items.Count)
-        {
-            await WriteFooterAsync(catalog, segment, commitsEnd, next, scan.LastSequence);
-        }
-    }
-
-    private async Task WriteFooterAsync(SegmentCatalog catalog, int segment, int commitsEnd, int next, ulong lastSequence)
-    {
-        var length = catalog.FooterBytes(0, 0, label.PhysicalBlock);
-        if (commitsEnd + length > DeviceGeometry.SegmentBytes)
-        {
-            return;
-        }
-
-        var footer = new byte[length];
-        catalog.WriteFooter(footer, label.DeviceId, commitsEnd, next, lastSequence);
-        await device.WriteAsync(DeviceGeometry.SegmentOffset(segment) + (ulong)(DeviceGeometry.SegmentBytes - length), footer);
-        report.Add("mended-footer", $"the footer of segment {segment} (use {catalog.Use}) was written again");
-    }
-
-    private static SegmentCatalog CatalogOf(SegmentScan scan, ulong use)
-    {
-        var catalog = new SegmentCatalog(use);
-        foreach (var item in scan.Items)
-        {
-            if (item.Kind == ScannedKind.Whole)
-            {
-                catalog.Add(item.Header.Span, item.Place);
-            }
-        }
-
-        return catalog;
-    }
+    private void TellMended(int segment, ulong use) =>
+        report.Add("mended-footer", $"the footer of segment {segment} (use {use}) was written again");
 
     private static LogPosition Start(ulong use) => new(use, 0);
 
@@ -307,25 +283,6 @@ public sealed class Recoverer(
         }
 
         return await TryDiscoverAsync(known, use + 1, hint);
-    }
-
-    /// <summary>
-    /// Where the commits of a segment end whose footer is missing: behind the last that was found, if the next segment's
-    /// first continues its sequence; else some may be missing, anywhere up to the segment's end.
-    /// </summary>
-    private async Task<int> FindCommitsEndAsync(SegmentScan scan, ulong use, SortedDictionary<ulong, int> known)
-    {
-        if (scan.Frames.Count > 0 && known.TryGetValue(use + 1, out var next))
-        {
-            var record = await ReadOrZeroesAsync(DeviceGeometry.SegmentOffset(next), CommitFrameLayout.RecordBytes);
-            if (CommitFrame.TryReadRecord(record, label.DeviceId, Start(use + 1), out var first) == LayoutFault.None
-                && first.Sequence == scan.LastSequence + 1)
-            {
-                return (int)(scan.Frames[^1].Position.Offset + (uint)scan.Frames[^1].Length);
-            }
-        }
-
-        return DeviceGeometry.SegmentBytes;
     }
 
     private async Task ApplyCatalogAsync(SegmentCatalog catalog, int segment, LogPosition from)
@@ -415,7 +372,7 @@ public sealed class Recoverer(
             await device.FlushAsync();
         }
 
-        return new LogEnd(segment, new LogPosition(use, scan.End), CatalogOf(scan, use), 1, scan.NextSegment);
+        return new LogEnd(segment, new LogPosition(use, scan.End), FooterMender.CatalogOf(scan, use), 1, scan.NextSegment);
     }
 
     /// <summary>Looks for the segment that holds a use: where it was said to be, then everywhere.</summary>
@@ -432,7 +389,7 @@ public sealed class Recoverer(
             return false;
         }
 
-        foreach (var (found, segment) in await FindUsesAsync(use))
+        foreach (var (found, segment) in (await FindUsesAsync(use)).Where(pair => !LogPosition.IsRelocation(pair.Key)))
         {
             known.TryAdd(found, segment);
         }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using CloudFs.Core.Devices;
 using CloudFs.Core.Index;
 
 namespace CloudFs.Core.Trees;
@@ -41,7 +42,7 @@ internal sealed class TreeVerifier(TreePages pages, TreeRoot root, Action<string
         _named++;
         visitPage?.Invoke(child.Page);
         var bytes = new byte[IndexPageLayout.Size];
-        if (await pages.TryReadAsync(child.Page, child.Check, level, bytes) is { } fault)
+        if (await TryReadAsync(child, level, bytes) is { } fault)
         {
             Tell(child.Page, fault);
             return;
@@ -65,6 +66,18 @@ internal sealed class TreeVerifier(TreePages pages, TreeRoot root, Action<string
             var next = new IndexPage(bytes).Child(row);
             var nextLimit = row + 1 < count ? new IndexPage(bytes).Key(row + 1) : limit;
             await VisitAsync(next, level - 1, nextLimit, isRoot: false);
+        }
+    }
+
+    private async ValueTask<string?> TryReadAsync(PagePointer child, int level, byte[] bytes)
+    {
+        try
+        {
+            return await pages.TryReadAsync(child.Page, child.Check, level, bytes);
+        }
+        catch (DeviceException e)
+        {
+            return $"it can't be read: {e.Message}";
         }
     }
 

@@ -41,6 +41,14 @@ internal sealed class DaemonArguments
         HelpText = "How long history is kept while there is any room: 30m, 1h, 2d, 0. Default 1h.")]
     public string? HistoryMin { get; set; }
 
+    [Option("scrub-rate", MetaValue = "SIZE",
+        HelpText = "Bytes a second that scrubbing reads at most; 0 turns it off. Default 8M.")]
+    public string? ScrubRate { get; set; }
+
+    [Option("scrub-interval", MetaValue = "TIME",
+        HelpText = "From one scrub to the next: 12h, 7d; 0: only when asked. Default 7d.")]
+    public string? ScrubInterval { get; set; }
+
     [Option("log-format", MetaValue = "text|json", HelpText = "How log lines look on standard error. Default text.")]
     public string? LogFormat { get; set; }
 

@@ -2,6 +2,7 @@ using System.Globalization;
 using CloudFs.Core.Contracts;
 using CloudFs.Core.Engine;
 using CloudFs.Core.Primitives;
+using CloudFs.Core.Scrub;
 using CommandLine;
 using CommandLine.Text;
 
@@ -124,7 +125,7 @@ internal static class DaemonCommandLine
             Insecure = given.Insecure,
             LogFormat = given.LogFormat == "json" ? LogFormat.Json : LogFormat.Text,
         };
-        return CheckAddresses(given, options);
+        return CheckScrub(given, ref options) is { } refusal ? Refused(refusal) : CheckAddresses(given, options);
     }
 
     private static bool TryReadBounds(DaemonArguments given, out long indexCache, out TimeSpan historyMin, out string wrong)
@@ -168,6 +169,25 @@ internal static class DaemonCommandLine
 
         id = parsed;
         return true;
+    }
+
+    private static string? CheckScrub(DaemonArguments given, ref DaemonOptions options)
+    {
+        var rate = options.ScrubRate;
+        if (given.ScrubRate is not null
+            && (!SizeText.TryParse(given.ScrubRate, out rate) || rate is > 0 and < Scrubber.MinRate))
+        {
+            return $"--scrub-rate {given.ScrubRate}: expected bytes a second, such as 8M, at least 64K, or 0 for none";
+        }
+
+        var interval = options.ScrubInterval;
+        if (given.ScrubInterval is not null && !DurationText.TryParse(given.ScrubInterval, out interval))
+        {
+            return $"--scrub-interval {given.ScrubInterval}: expected a length of time such as 12h or 7d, or 0";
+        }
+
+        options = options with { ScrubRate = rate, ScrubInterval = interval };
+        return null;
     }
 
     private static Outcome CheckAddresses(DaemonArguments given, DaemonOptions options)

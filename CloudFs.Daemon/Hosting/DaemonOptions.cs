@@ -1,6 +1,7 @@
 using System.Net;
 using CloudFs.Core.Engine;
 using CloudFs.Core.Primitives;
+using CloudFs.Core.Scrub;
 
 namespace CloudFs.Daemon.Hosting;
 
@@ -47,6 +48,12 @@ internal sealed record DaemonOptions
 
     /// <summary>How old history gets at least, where there is room for it.</summary>
     public TimeSpan HistoryMin { get; init; } = EngineSettings.DefaultHistoryMin;
+
+    /// <summary>Bytes a second that scrubbing reads at most; 0: no scrubbing.</summary>
+    public ulong ScrubRate { get; init; } = Scrubber.DefaultRate;
+
+    /// <summary>From the beginning of one scrub to the next; zero: only when asked.</summary>
+    public TimeSpan ScrubInterval { get; init; } = TimeSpan.FromDays(7);
 
     public bool Insecure { get; init; }
 

@@ -33,6 +33,8 @@ internal sealed partial class EngineHost(DaemonOptions options, ILogger<EngineHo
             SizeBytes = options.SizeBytes,
             IndexCacheBytes = options.IndexCacheBytes,
             HistoryMin = options.HistoryMin,
+            ScrubRate = options.ScrubRate,
+            ScrubInterval = options.ScrubInterval,
         };
         var runtime = new EngineRuntime
         {

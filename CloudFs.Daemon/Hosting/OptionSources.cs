@@ -23,6 +23,8 @@ internal static class OptionSources
             ("buffer-dir", a => a.BufferDir, (a, v) => a.BufferDir = v),
             ("index-cache", a => a.IndexCache, (a, v) => a.IndexCache = v),
             ("history-min", a => a.HistoryMin, (a, v) => a.HistoryMin = v),
+            ("scrub-rate", a => a.ScrubRate, (a, v) => a.ScrubRate = v),
+            ("scrub-interval", a => a.ScrubInterval, (a, v) => a.ScrubInterval = v),
             ("log-format", a => a.LogFormat, (a, v) => a.LogFormat = v),
         ];
 

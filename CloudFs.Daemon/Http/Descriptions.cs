@@ -3,6 +3,7 @@ using CloudFs.Core.Contracts;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Engine;
 using CloudFs.Core.Format;
+using CloudFs.Core.Scrub;
 
 namespace CloudFs.Daemon.Http;
 
@@ -64,6 +65,21 @@ internal static class Descriptions
     public static HealthJson Of(HealthReport health) =>
         new(health.Status, [.. health.Issues.Select(issue => new HealthIssueJson(issue.Code, issue.Message))]);
 
+    public static ScrubJson Of(ScrubStatus scrub) => new()
+    {
+        Running = scrub.Running,
+        Pass = scrub.Pass,
+        Started = scrub.StartedMicros == 0 ? null : Time(scrub.StartedMicros),
+        BytesTotal = scrub.BytesTotal,
+        BytesDone = scrub.BytesDone,
+        Rate = scrub.Rate,
+        IntervalSeconds = (ulong)scrub.Interval.TotalSeconds,
+        FindingCount = scrub.FindingCount,
+        Findings = [.. scrub.Findings.Select(Of)],
+        LastCompleted = scrub.LastCompletedMicros == 0 ? null : Time(scrub.LastCompletedMicros),
+        LastFindings = scrub.LastFindings,
+    };
+
     /// <summary>
     /// ISO 8601 with microseconds, UTC. An entry's time may be any number: one beyond the calendar is its end.
     /// </summary>
@@ -73,6 +89,26 @@ internal static class Descriptions
         var time = DateTime.UnixEpoch.AddTicks((long)Math.Min(micros, last) * TimeSpan.TicksPerMicrosecond);
         return time.ToString("yyyy-MM-dd'T'HH:mm:ss.ffffff'Z'", CultureInfo.InvariantCulture);
     }
+
+    private static ScrubFindingJson Of(ScrubFinding finding) => new()
+    {
+        Verdict = Word(finding.Verdict),
+        Place = finding.Place,
+        Message = finding.Message,
+        Disk = finding.Disk?.ToString(),
+        Lsn = finding.Lsn == 0 ? null : finding.Lsn,
+        Ranges = [.. finding.Ranges.Select(range => new ScrubRangeJson(range.Offset, range.Length))],
+    };
+
+    private static string Word(ScrubVerdict verdict) => verdict switch
+    {
+        ScrubVerdict.Lost => "lost",
+        ScrubVerdict.Unknown => "unknown",
+        ScrubVerdict.Readable => "readable",
+        ScrubVerdict.History => "history",
+        ScrubVerdict.Healed => "healed",
+        _ => throw new ArgumentOutOfRangeException(nameof(verdict), verdict, "a verdict without a word"),
+    };
 
     private static string Word(DiskRole role) => role switch
     {

@@ -190,6 +190,7 @@ internal sealed class Exchange : IDisposable
         var path = Request.Path;
         return path.StartsWithSegments("/disks", StringComparison.Ordinal)
             || path.StartsWithSegments("/healthz", StringComparison.Ordinal)
+            || path.StartsWithSegments("/scrub", StringComparison.Ordinal)
             || path.StartsWithSegments("/host", StringComparison.Ordinal)
             || Request.Headers.Accept.ToString().Contains("application/json", StringComparison.OrdinalIgnoreCase);
     }

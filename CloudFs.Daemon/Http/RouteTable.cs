@@ -23,6 +23,8 @@ internal static class RouteTable
         new("GET", "/disks/{disk}", "", DisksEndpoint.GetAsync),
         new("PATCH", "/disks/{disk}", "", DisksEndpoint.ChangeAsync),
         new("DELETE", "/disks/{disk}", "", DisksEndpoint.DeleteAsync),
+        new("GET", "/scrub", "", ScrubEndpoint.GetAsync),
+        new("POST", "/scrub", "", ScrubEndpoint.BeginAsync),
         new("GET", "/host", "", HostEndpoint.GetAsync),
         new("GET", "/healthz", "", HealthEndpoint.GetAsync),
         new("GET", "/metrics", "", MetricsEndpoint.GetAsync),

@@ -44,9 +44,7 @@ internal static class SpaceMetricsText
         text.Gauge("cloudfs_device_capacity_bytes", "Bytes in segments.", space.Capacity);
         text.Gauge("cloudfs_device_free_bytes", "Bytes in segments that can be written at once.", space.Free);
         text.Gauge(
-            "cloudfs_device_reclaimable_bytes",
-            "Bytes of history and of what is dead, which compaction can bring back.",
-            space.Reclaimable);
+            "cloudfs_device_reclaimable_bytes", "Bytes of history and of what is dead.", space.Reclaimable);
         text.Gauge("cloudfs_device_reserved_bytes", "Bytes kept back for deletes and views.", space.Reserved);
         text.Gauge("cloudfs_device_live_bytes", "Bytes that some disk's present version reads.", space.Live);
     }

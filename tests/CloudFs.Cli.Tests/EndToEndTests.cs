@@ -171,6 +171,28 @@ public sealed class EndToEndTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Scrub_says_what_it_found_and_ends_with_1_then()
+    {
+        await _daemon.NewDiskAsync(16 << 20, "demo");
+        var bytes = Random(4096);
+        await _daemon.PutAsync("demo", 4096, bytes);
+        var begun = await RunAsync(0, "scrub");
+        Assert.Empty(begun.Out);
+        Assert.Contains("scrubb", begun.Error, StringComparison.Ordinal);
+        var clean = await RunAsync(0, "scrub", "--wait");
+        Assert.Empty(clean.Out);
+        Assert.Contains(" scrubbed\n", clean.Error, StringComparison.Ordinal);
+
+        await _daemon.RestartAsync(() => _daemon.FlipBitOf(bytes));
+        var rotten = await RunAsync(1, "scrub", "--wait");
+        Assert.StartsWith("lost      segment ", rotten.Out, StringComparison.Ordinal);
+        Assert.EndsWith("cloudfs: 1 finding\n", rotten.Error, StringComparison.Ordinal);
+        var json = JsonSerializer.Deserialize(
+            (await RunAsync(1, "scrub", "--wait", "--json")).Out, HttpContractsJson.Default.ScrubJson)!;
+        Assert.Equal((false, 1UL, 2UL), (json.Running, json.FindingCount, json.Pass));
+    }
+
+    [Fact]
     public async Task Nuke_wants_a_yes_for_what_holds_something_and_spares_what_is_in_use()
     {
         await _daemon.NewDiskAsync(name: "demo");

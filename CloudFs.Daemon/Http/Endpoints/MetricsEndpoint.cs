@@ -2,6 +2,7 @@ using System.Globalization;
 using CloudFs.Core.Contracts;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Engine;
+using CloudFs.Core.Scrub;
 using CloudFs.Daemon.Hosting;
 
 namespace CloudFs.Daemon.Http.Endpoints;
@@ -19,6 +20,7 @@ internal static class MetricsEndpoint
         AddEngine(text, exchange.Engine.GetCounters());
         SpaceMetricsText.Add(
             text, exchange.Engine.GetSpace(), exchange.Engine.GetCompaction(), exchange.Engine.GetCounters());
+        AddScrub(text, exchange.Engine.Scrub.GetStatus());
         AddDisks(text, [.. exchange.Engine.ListDisks().Select(disk => disk.GetStatus())]);
         NbdMetricsText.Add(text, services.Nbd.GetMetrics());
         AddHttp(text, services);
@@ -53,6 +55,19 @@ internal static class MetricsEndpoint
         text.Counter("cloudfs_read_bytes_total", "Bytes that disks were read.", engine.ReadBytes);
         text.Counter("cloudfs_written_bytes_total", "Bytes that disks were written.", engine.WrittenBytes);
         text.Counter("cloudfs_segments_reclaimed_total", "Segments used again.", engine.SegmentsReclaimed);
+    }
+
+    private static void AddScrub(MetricsText text, ScrubStatus scrub)
+    {
+        text.Counter("cloudfs_scrub_bytes_total", "Bytes that scrubs read.", scrub.BytesReadInAll);
+        text.Gauge("cloudfs_scrub_running", "1 while a scrub is under way.", scrub.Running ? 1 : 0);
+        text.Gauge("cloudfs_scrub_findings", "Findings of the newest scrub.", scrub.FindingCount);
+        text.Gauge(
+            "cloudfs_scrub_progress_ratio", "How much of the newest scrub is done, 0 to 1.",
+            scrub.BytesTotal == 0 ? 0 : Math.Round((double)scrub.BytesDone / scrub.BytesTotal, 4));
+        text.Gauge(
+            "cloudfs_scrub_completed_timestamp_seconds", "When a scrub last reached its end; 0 for never.",
+            scrub.LastCompletedMicros / 1_000_000);
     }
 
     private static void AddDisks(MetricsText text, IReadOnlyList<DiskStatus> disks)

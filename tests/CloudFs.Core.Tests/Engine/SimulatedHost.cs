@@ -3,6 +3,7 @@ using CloudFs.Core.Engine;
 using CloudFs.Core.Layout;
 using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
+using CloudFs.Core.Scrub;
 using Xunit;
 
 namespace CloudFs.Core.Tests.Engine;
@@ -43,6 +44,10 @@ internal sealed class SimulatedHost(Simulation simulation, Random random, Memory
     public PlantedBug Planted { get; set; }
 
     public byte[] Region => _region;
+
+    public ulong ScrubRate { get; init; } = Scrubber.DefaultRate;
+
+    public TimeSpan ScrubInterval { get; init; }
 
     /// <summary>Opens the device; false when it stopped dead meanwhile.</summary>
     public async Task<bool> TryOpenAsync()
@@ -134,6 +139,8 @@ internal sealed class SimulatedHost(Simulation simulation, Random random, Memory
             Device = device,
             OpenBuffer = _ => new EngineBuffer(region, () => region.AsSpan(0, WriteBuffer.HeaderBytes).Clear()),
             Boot = new Id160([.. Enumerable.Repeat(boot, Id160.Size)]),
+            ScrubRate = ScrubRate,
+            ScrubInterval = ScrubInterval,
         },
         new EngineRuntime
         {

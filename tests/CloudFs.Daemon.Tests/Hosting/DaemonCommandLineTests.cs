@@ -63,6 +63,16 @@ public sealed class DaemonCommandLineTests
         Assert.True(options.Insecure);
     }
 
+    [Theory]
+    [InlineData("--device /d", 8UL << 20, 7 * 24)]
+    [InlineData("--device /d --scrub-rate 64M --scrub-interval 12h", 64UL << 20, 12)]
+    [InlineData("--device /d --scrub-rate 0 --scrub-interval 0", 0UL, 0)]
+    public void Scrubbing_has_a_rate_and_an_interval(string line, ulong rate, int hours)
+    {
+        var options = Good(line.Split(' '));
+        Assert.Equal((rate, TimeSpan.FromHours(hours)), (options.ScrubRate, options.ScrubInterval));
+    }
+
     [Fact]
     public void The_environment_can_take_back_what_the_file_allows()
     {
@@ -101,6 +111,10 @@ public sealed class DaemonCommandLineTests
     [InlineData("--device /d --history-min 1")]
     [InlineData("--device /d --history-min 1w")]
     [InlineData("--device /d --history-min")]
+    [InlineData("--device /d --scrub-rate fast")]
+    [InlineData("--device /d --scrub-rate 1K")]
+    [InlineData("--device /d --scrub-interval 7")]
+    [InlineData("--device /d --scrub-interval weekly")]
     [InlineData("--device /d --bogus")]
     [InlineData("--device /d stray")]
     [InlineData("--device /d --device /e")]

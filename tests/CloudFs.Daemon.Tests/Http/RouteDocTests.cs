@@ -66,6 +66,9 @@ public sealed class RouteDocTests
     [InlineData("Compaction", typeof(CompactionJson))]
     [InlineData("Health", typeof(HealthJson))]
     [InlineData("HealthIssue", typeof(HealthIssueJson))]
+    [InlineData("Scrub", typeof(ScrubJson))]
+    [InlineData("ScrubFinding", typeof(ScrubFindingJson))]
+    [InlineData("ScrubRange", typeof(ScrubRangeJson))]
     public void OpenApi_describes_the_record(string schema, Type record)
     {
         using var document = Read();

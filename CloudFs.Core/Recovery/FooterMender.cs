@@ -1,0 +1,84 @@
+using CloudFs.Core.Devices;
+using CloudFs.Core.Layout;
+using CloudFs.Core.Log;
+using CloudFs.Core.Primitives;
+
+namespace CloudFs.Core.Recovery;
+
+/// <summary>
+/// Writes a sealed segment's footer again: the headers in it are to exist twice. Only what proves itself goes into it, and
+/// only where nothing is missing.
+/// </summary>
+public sealed class FooterMender(IBlockDevice device, Id160 deviceId, int physicalBlock)
+{
+    /// <summary>The headers that a scan found whole.</summary>
+    public static SegmentCatalog CatalogOf(SegmentScan scan, ulong use)
+    {
+        var catalog = new SegmentCatalog(use);
+        foreach (var item in scan.Items)
+        {
+            if (item.Kind == ScannedKind.Whole)
+            {
+                catalog.Add(item.Header.Span, item.Place);
+            }
+        }
+
+        return catalog;
+    }
+
+    /// <summary>Writes the footer from the originals, if all of them were found. False when some are missing.</summary>
+    public async ValueTask<bool> TryMendAsync(SegmentScan scan, int segment, ulong use, int commitsEnd, int next)
+    {
+        var catalog = CatalogOf(scan, use);
+        return scan.Holes.Count == 0 && catalog.Count == scan.Items.Count
+            && await TryWriteAsync(catalog, segment, commitsEnd, next, scan.LastSequence);
+    }
+
+    /// <summary>Writes the footer. False when there is no room for it behind the commits.</summary>
+    public async ValueTask<bool> TryWriteAsync(
+        SegmentCatalog catalog, int segment, int commitsEnd, int next, ulong lastSequence)
+    {
+        var length = catalog.FooterBytes(0, 0, physicalBlock);
+        if (commitsEnd + length > DeviceGeometry.SegmentBytes)
+        {
+            return false;
+        }
+
+        var footer = new byte[length];
+        catalog.WriteFooter(footer, deviceId, commitsEnd, next, lastSequence);
+        await device.WriteAsync(DeviceGeometry.SegmentOffset(segment) + (ulong)(DeviceGeometry.SegmentBytes - length), footer);
+        return true;
+    }
+
+    /// <summary>
+    /// Where the commits of a segment end whose footer is missing: behind the last that was found, if the next segment's
+    /// first continues its sequence; else some may be missing, anywhere up to the segment's end.
+    /// </summary>
+    /// <param name="scan">What was found.</param>
+    /// <param name="use">The segment's use.</param>
+    /// <param name="following">The segment that holds the next use; -1 for none.</param>
+    public async ValueTask<int> FindCommitsEndAsync(SegmentScan scan, ulong use, int following)
+    {
+        if (scan.Frames.Count > 0 && following >= 0)
+        {
+            var record = new byte[CommitFrameLayout.RecordBytes];
+            try
+            {
+                await device.ReadAsync(DeviceGeometry.SegmentOffset(following), record);
+            }
+            catch (DeviceException)
+            {
+                // Unreadable: it continues nothing then.
+                Array.Clear(record);
+            }
+
+            if (CommitFrame.TryReadRecord(record, deviceId, new LogPosition(use + 1, 0), out var first) == LayoutFault.None
+                && first.Sequence == scan.LastSequence + 1)
+            {
+                return (int)(scan.Frames[^1].Position.Offset + (uint)scan.Frames[^1].Length);
+            }
+        }
+
+        return DeviceGeometry.SegmentBytes;
+    }
+}
