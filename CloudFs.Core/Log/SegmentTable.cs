@@ -196,7 +196,9 @@ public sealed class SegmentTable : ILiveness
     /// <summary>The state of a segment.</summary>
     public SegmentState StateOf(int segment) => Locked(() => _segments[segment].State);
 
-    /// <summary>Takes the next segment for the log's next use. The reserve is for <paramref name="urgent"/> appends only.</summary>
+    /// <summary>
+    /// Takes the next segment for the log's next use. The reserve is for <paramref name="urgent"/> appends only.
+    /// </summary>
     public AppendRoom TryTakeNext(ulong use, bool urgent, out int segment)
     {
         lock (_lock)
