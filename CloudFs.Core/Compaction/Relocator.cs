@@ -284,7 +284,7 @@ public sealed class Relocator(
         else
         {
             bodyLength = _pages.WriteHeader(header, fields, room[secret.Bytes..]);
-            if (bodyLength == 0 && !HasZeroes(_live.Of(item)))
+            if (bodyLength == 0 && _pages.Lost == 0 && !HasZeroes(_live.Of(item)))
             {
                 _haul.EntriesDropped++;
                 return false;

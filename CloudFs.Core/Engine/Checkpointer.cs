@@ -25,6 +25,9 @@ internal sealed class Checkpointer(
     /// <summary>Recovery would read the log from here on.</summary>
     public LogPosition RollFrom => new(Volatile.Read(ref _rollFrom));
 
+    /// <summary>True when both slots say the same: else what only the older one refers to must not be freed.</summary>
+    public bool IsPaired => store.IsPaired;
+
     /// <summary>Checkpoints written since the device was opened.</summary>
     public ulong Written => (ulong)Volatile.Read(ref _written);
 
@@ -45,12 +48,6 @@ internal sealed class Checkpointer(
         {
             // What of it is on the device can't be known: nothing is written any more, by nobody.
             services.Log.Fail(e);
-            throw;
-        }
-        catch (DeviceException)
-        {
-            // Nothing is written from here on, so that it is all the same which pages of it are there.
-            space.Abandon();
             throw;
         }
         finally

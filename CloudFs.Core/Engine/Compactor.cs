@@ -94,7 +94,6 @@ internal sealed class Compactor
     public async Task<CompactionOutcome> RunAsync(CancellationToken cancellation)
     {
         _clients.Note(_services.Log.Tail().End.Value);
-        var wasExhausted = _services.Segments.IsExhausted;
         _services.Segments.Reconsider();
         for (var attempt = 0; ; attempt++)
         {
@@ -107,10 +106,11 @@ internal sealed class Compactor
             switch (plan.Verdict)
             {
                 case CompactionVerdict.Chosen:
-                    _services.Segments.SetExhausted(false);
-                    return await RunCycleAsync(plan, cancellation) ? CompactionOutcome.Freed : CompactionOutcome.Blocked;
+                    var freed = await RunCycleAsync(plan, cancellation);
+                    SetExhausted(!freed);
+                    return freed ? CompactionOutcome.Freed : CompactionOutcome.Blocked;
                 case CompactionVerdict.NotNeeded:
-                    _services.Segments.SetExhausted(false);
+                    SetExhausted(false);
                     return CompactionOutcome.Idle;
                 case CompactionVerdict.HistoryHolds:
                     return CompactionOutcome.Blocked;
@@ -121,15 +121,19 @@ internal sealed class Compactor
                         continue;
                     }
 
-                    if (!wasExhausted)
-                    {
-                        // Those who wait are to be told that there is nothing to wait for.
-                        _services.Segments.SetExhausted(true);
-                        _services.Log.RoomMayHaveChanged();
-                    }
-
+                    SetExhausted(true);
                     return CompactionOutcome.Idle;
             }
+        }
+    }
+
+    /// <summary>Says whether there is anything to wait for: those who wait are told when there is not.</summary>
+    private void SetExhausted(bool exhausted)
+    {
+        if (_services.Segments.IsExhausted != exhausted)
+        {
+            _services.Segments.SetExhausted(exhausted);
+            _services.Log.RoomMayHaveChanged();
         }
     }
 
@@ -247,7 +251,7 @@ internal sealed class Compactor
         var count = 0;
         foreach (var victim in _victims)
         {
-            if (!_services.Segments.TryFree(victim.Use))
+            if (!_checkpointer.IsPaired || !_services.Segments.TryFree(victim.Use))
             {
                 continue;
             }
@@ -282,7 +286,8 @@ internal sealed class Compactor
     private SegmentFacts[] Facts() =>
     [
         .. _services.Segments.Snapshot()
-            .Where(use => use.State == SegmentState.Sealed && !_unreadable.Contains(use.Use))
+            .Where(use => use.State == SegmentState.Sealed
+                && (use.References + use.Pins == 0 || !_unreadable.Contains(use.Use)))
             .Select(use => new SegmentFacts(
                 use.Segment, use.Use, use.References + use.Pins, use.LiveSectors, use.SealedAt, (long)use.SealedMicros)),
     ];
