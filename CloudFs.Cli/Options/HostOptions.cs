@@ -18,6 +18,13 @@ internal sealed class VerifyCommand : Command
     [Value(0, MetaName = "path", Required = true,
         HelpText = "A device, a file that holds a stream, or - for a stream on standard input.")]
     public string Path { get; set; } = string.Empty;
+
+    [Option("rebuild-index", HelpText = "First make a device's index anew from its log. No daemon may run on it.")]
+    public bool RebuildIndex { get; set; }
+
+    [Option("buffer-dir", MetaValue = "DIR",
+        HelpText = "With --rebuild-index: where the daemon had its write buffer, if it was told.")]
+    public string? BufferDir { get; set; }
 }
 
 /// <summary>A command about the host on this machine that lives in a folder.</summary>

@@ -58,6 +58,7 @@ internal static class DeviceVerb
         }
 
         progress.Dispose();
+        io.Say($"index: {outcome.IndexPages} pages");
         VerifyVerb.PrintHeads(outcome.Heads, outcome.ForcedViews, outcome.Entries, io);
         return outcome.Problems;
     }

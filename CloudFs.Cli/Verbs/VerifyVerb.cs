@@ -9,7 +9,7 @@ namespace CloudFs.Cli.Verbs;
 /// <summary>
 /// <c>verify</c>: checks a device or a stream without a daemon. Heads go to standard output, a line
 /// <c>&lt;base id&gt;:&lt;version id&gt; lsn &lt;n&gt;</c> each; forced views and problems go to standard error, and a
-/// problem makes the exit status 1.
+/// problem makes the exit status 1. With <c>--rebuild-index</c> a device's index is made anew before.
 /// </summary>
 internal static class VerifyVerb
 {
@@ -18,6 +18,11 @@ internal static class VerifyVerb
 
     public static async Task RunAsync(VerifyCommand command, CommandIo io, CancellationToken cancellation)
     {
+        if (command.RebuildIndex)
+        {
+            await RebuildVerb.RunAsync(command, io);
+        }
+
         var problems = await VerifyAsync(command.Path, io, cancellation);
         if (problems > 0)
         {

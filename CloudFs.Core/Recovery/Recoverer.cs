@@ -25,6 +25,7 @@ public sealed class Recoverer(
 {
     private readonly FooterMender _mender = new(device, label.DeviceId, label.PhysicalBlock);
     private SegmentTable _segments = null!;
+    private IndexSegments _indexSegments = null!;
     private IndexSpace _space = null!;
     private PagedTree _tree = null!;
     private SegmentWalker _walker = null!;
@@ -74,7 +75,8 @@ public sealed class Recoverer(
         _segments = loaded?.Segments ?? new SegmentTable(label.SegmentCount);
         _disks = loaded?.Disks ?? [];
         _walker = new SegmentWalker(device, _segments, label.DeviceId);
-        _space = new IndexSpace(device, new IndexSegments(_segments)) { Planted = Planted };
+        _indexSegments = new IndexSegments(_segments);
+        _space = new IndexSpace(device, _indexSegments) { Planted = Planted };
         _space.Restore(loaded?.IndexPages ?? []);
         _tree = new PagedTree(_space, cache, device);
         _roll = new RollForward(_disks, _segments, label.HostId, label.DeviceId, report) { Planted = Planted };
@@ -121,7 +123,9 @@ public sealed class Recoverer(
         var rebuilder = new Rebuilder(device, label.DeviceId, _segments, _tree, _space, report);
         _segments.NextRelocationUse = Math.Max(
             LogPosition.FirstRelocationUse, uses.Keys.LastOrDefault() + 1) + (ulong)label.SegmentCount;
+        _indexSegments.TakesUnbacked = true;
         _disks = await rebuilder.RunAsync(uses.Where(pair => pair.Key != last).ToList());
+        _indexSegments.TakesUnbacked = false;
         _roll = new RollForward(_disks, _segments, label.HostId, label.DeviceId, report, rebuilder.Secrets)
         {
             ReclaimedBefore = last,

@@ -1,5 +1,4 @@
 using System.Security.Cryptography;
-using System.Text;
 using CloudFs.Core.Devices;
 using CloudFs.Core.Engine;
 using CloudFs.Core.Primitives;
@@ -14,8 +13,6 @@ namespace CloudFs.Daemon.Hosting;
 internal sealed partial class EngineHost(DaemonOptions options, ILogger<EngineHost> logger, HealthBoard health)
     : IAsyncDisposable
 {
-    private const string BootIdPath = "/proc/sys/kernel/random/boot_id";
-
     private readonly BufferPlace _buffer = new(options.BufferDirectory, options.DevicePath);
     private StorageEngine? _engine;
 
@@ -28,7 +25,7 @@ internal sealed partial class EngineHost(DaemonOptions options, ILogger<EngineHo
         {
             Device = FileBlockDevice.Open(options.DevicePath, options.SizeBytes),
             OpenBuffer = _buffer.Open,
-            Boot = ReadBootId(),
+            Boot = MachineBoot.Id(),
             HostId = options.HostId,
             SizeBytes = options.SizeBytes,
             IndexCacheBytes = options.IndexCacheBytes,
@@ -62,22 +59,6 @@ internal sealed partial class EngineHost(DaemonOptions options, ILogger<EngineHo
         }
 
         _buffer.Dispose();
-    }
-
-    /// <summary>
-    /// The kernel's id of this boot: what an earlier boot left in the write buffer means nothing any more.
-    /// </summary>
-    private static Id160 ReadBootId()
-    {
-        try
-        {
-            return new Id160(SHA1.HashData(Encoding.ASCII.GetBytes(File.ReadAllText(BootIdPath))));
-        }
-        catch (IOException missing)
-        {
-            throw new DeviceRefusedException(
-                $"{BootIdPath} can't be read, so no boot can be told from another: {missing.Message}");
-        }
     }
 
     private async Task SpawnAsync(Func<Task> loop)

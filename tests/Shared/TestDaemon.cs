@@ -31,6 +31,9 @@ internal sealed class TestDaemon : IAsyncDisposable
 
     public StringWriter Log { get; } = new();
 
+    /// <summary>What the device is given at the next start: it may grow.</summary>
+    public ulong SizeBytes { get; set; } = 256UL << 20;
+
     public HttpClient Http { get; }
 
     public DaemonProcess Process => _daemon!;
@@ -55,7 +58,7 @@ internal sealed class TestDaemon : IAsyncDisposable
         var options = new DaemonOptions
         {
             DevicePath = DevicePath,
-            SizeBytes = 256UL << 20,
+            SizeBytes = SizeBytes,
             Http = new ListenAddress(IPAddress.Loopback, 0),
             Nbd = null,
             BufferDirectory = Folder,

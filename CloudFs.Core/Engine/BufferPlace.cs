@@ -1,16 +1,15 @@
 using CloudFs.Core.Devices;
-using CloudFs.Core.Engine;
 using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
 
-namespace CloudFs.Daemon.Hosting;
+namespace CloudFs.Core.Engine;
 
 /// <summary>
 /// Where the write buffer lies: a private file of the device's own name, mapped, so that what was acknowledged outlives
 /// the process. The choice must come out the same after a crash, or what is in the buffer would be overlooked: so a
 /// file that is there already wins over every place where one could be made. A clean stop takes the file away.
 /// </summary>
-internal sealed class BufferPlace : IDisposable
+public sealed class BufferPlace : IDisposable
 {
     // Memory that every Linux has; it survives processes and no reboot, which is all that is asked of it.
     private const string SharedMemory = "/dev/shm";
