@@ -55,6 +55,7 @@ public sealed class DiskServices
     {
         if (Interlocked.Exchange(ref _indexIsDamaged, 1) == 0)
         {
+            Log.Upkeep?.Invoke();
             Runtime.Report(new EngineEvent(
                 EventLevel.Error,
                 "damaged-index",

@@ -12,7 +12,10 @@ internal sealed class MapReader(DiskServices services, DiskState state, Lock gat
     /// <summary>Pieces of layers looked up at once.</summary>
     private const int Pieces = 32;
 
-    /// <summary>Two checkpoints have to end within one look for one repetition; more is a page that is damaged.</summary>
+    /// <summary>
+    /// Two checkpoints have to end within one look for one repetition. A page that is not right twice, under the same root, is
+    /// damaged.
+    /// </summary>
     private const int LooksMax = 8;
 
     /// <summary>
@@ -41,7 +44,7 @@ internal sealed class MapReader(DiskServices services, DiskState state, Lock gat
                     return (status, found, until);
                 }
 
-                if (!WasReplaced(tree))
+                if (!WasReplaced(tree) && looks > 0)
                 {
                     break;
                 }

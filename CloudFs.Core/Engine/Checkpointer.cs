@@ -21,6 +21,7 @@ internal sealed class Checkpointer(
     private readonly SemaphoreSlim _one = new(1);
     private ulong _rollFrom = store.NewestRollFrom.Value;
     private long _written;
+    private bool _gaveUp;
 
     /// <summary>Recovery would read the log from here on.</summary>
     public LogPosition RollFrom => new(Volatile.Read(ref _rollFrom));
@@ -42,7 +43,7 @@ internal sealed class Checkpointer(
         await _one.WaitAsync();
         try
         {
-            return services.Log.Failure is null && await WriteOneAsync(moved);
+            return services.Log.Failure is null && !services.IndexIsDamaged && await WriteOneAsync(moved);
         }
         catch (DeviceException e)
         {
@@ -66,6 +67,25 @@ internal sealed class Checkpointer(
         try
         {
             await look();
+        }
+        finally
+        {
+            _one.Release();
+        }
+    }
+
+    /// <summary>The index is damaged: no checkpoint leads to it any more, so that the next start rebuilds it from the log.</summary>
+    public async Task GiveUpIndexAsync()
+    {
+        await _one.WaitAsync();
+        try
+        {
+            if (!_gaveUp)
+            {
+                _gaveUp = true;
+                Trouble = "the index is damaged: nothing is compacted, and no checkpoint is written, until a restart rebuilds it from the log";
+                await store.VoidAsync(services.Segments.Count);
+            }
         }
         finally
         {

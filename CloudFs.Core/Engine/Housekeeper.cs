@@ -115,6 +115,11 @@ internal sealed class Housekeeper(
     /// <summary>One pass. How soon there is to be another one though nobody wakes it; null for not at all.</summary>
     private async Task<TimeSpan?> WorkAsync()
     {
+        if (services.IndexIsDamaged)
+        {
+            await checkpointer.GiveUpIndexAsync();
+        }
+
         var prepared = await PrepareNextAsync();
         if (IsCheckpointDue(out var dueIn))
         {

@@ -22,6 +22,7 @@ internal sealed class Rebuilder(
 
     private readonly SegmentWalker _walker = new(device, segments, deviceId);
     private readonly Dictionary<Id160, RebuiltDisk> _disks = [];
+    private readonly List<ulong> _dispensable = [];
     private int _sinceMerge;
 
     /// <summary>Secrets of views that were found.</summary>
@@ -65,14 +66,19 @@ internal sealed class Rebuilder(
             catalog = await ScanAsync(use, segment, footer?.CommitsEnd ?? -1);
         }
 
+        var hasMetas = false;
         for (var i = 0; i < catalog.Count; i++)
         {
-            await TakeAsync(catalog.Memory(i), catalog.Position(i), segment);
+            hasMetas |= await TakeAsync(catalog.Memory(i), catalog.Position(i), segment);
         }
 
         if (catalog.IsIncomplete)
         {
             NoteHole(use);
+        }
+        else if (!hasMetas)
+        {
+            _dispensable.Add(use);
         }
 
         if (_sinceMerge > LayerExtentsMax)
@@ -104,17 +110,18 @@ internal sealed class Rebuilder(
         return catalog;
     }
 
-    private async Task TakeAsync(ReadOnlyMemory<byte> header, LogPosition position, int segment)
+    /// <summary>Takes an item in. True when it is of those that stay for ever, wherever they are found.</summary>
+    private async Task<bool> TakeAsync(ReadOnlyMemory<byte> header, LogPosition position, int segment)
     {
         if (DeviceRecord.TryRead(header.Span, out var record) == LayoutFault.None)
         {
             Secrets[(record.Disk, record.View)] = record.Secret;
-            return;
+            return true;
         }
 
         if (!EntryHeaderCodec.TryRead(header.Span, out var fields, out _))
         {
-            return;
+            return false;
         }
 
         if (!_disks.TryGetValue(fields.Disk, out var disk))
@@ -132,6 +139,8 @@ internal sealed class Rebuilder(
             _sinceMerge += fields.ExtentCount;
             disk.NoteExtents(header.Span, fields, position);
         }
+
+        return fields.HasJsonBody;
     }
 
     private async Task<EntryBodyParsed?> ReadBodyAsync(
@@ -165,6 +174,7 @@ internal sealed class Rebuilder(
     /// <summary>Merges a disk's layers into its tree, except what the tree has newer.</summary>
     private async Task MergeAsync(RebuiltDisk disk)
     {
+        MakeRoom();
         var map = disk.State.Map;
         var layers = map.Freeze();
         var newest = new ExtentMap(null);
@@ -194,6 +204,29 @@ internal sealed class Rebuilder(
 
         // No checkpoint leads to the pages that were replaced.
         space.Settle();
+    }
+
+    /// <summary>
+    /// Remnants hold segments that the index may need: those of which nothing is in force by now, and nothing stays, are given
+    /// up, oldest first.
+    /// </summary>
+    private void MakeRoom()
+    {
+        for (var i = 0; i < _dispensable.Count && segments.Free < SegmentTable.ReserveSegments + 1;)
+        {
+            var use = _dispensable[i];
+            if (!segments.TryFree(use))
+            {
+                i++;
+                continue;
+            }
+
+            _dispensable.RemoveAt(i);
+            foreach (var disk in _disks.Values)
+            {
+                disk.State.Lsns.Drop(use);
+            }
+        }
     }
 
     private static ulong TakeNewer(

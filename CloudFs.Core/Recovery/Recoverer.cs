@@ -41,7 +41,7 @@ public sealed class Recoverer(
     {
         var loaded = rebuild ? null : await checkpoints.LoadAsync(
             label.SegmentCount, message => report.AddDamage("damaged-checkpoint", message));
-        Begin(loaded);
+        loaded = TryBegin(loaded);
         if (loaded is not null && !await IsIndexThereAsync())
         {
             report.AddDamage("damaged-index", "the index is damaged or was deleted: it is rebuilt from the log");
@@ -68,6 +68,21 @@ public sealed class Recoverer(
         await device.FlushAsync();
         return new Recovered(
             _segments, _disks, end with { NextSequence = _nextCommit }, _space, _tree, loaded is null, report);
+    }
+
+    private LoadedCheckpoint? TryBegin(LoadedCheckpoint? loaded)
+    {
+        try
+        {
+            Begin(loaded);
+            return loaded;
+        }
+        catch (IndexSpaceException e)
+        {
+            report.AddDamage("damaged-checkpoint", $"what the checkpoint says of the index makes no sense: {e.Message}");
+            Begin(null);
+            return null;
+        }
     }
 
     private void Begin(LoadedCheckpoint? loaded)

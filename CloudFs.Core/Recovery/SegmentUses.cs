@@ -17,6 +17,12 @@ public static class SegmentUses
             return frame.Position.Use;
         }
 
+        // Pages of a checkpoint or of the index begin at the segment's start: what is behind them are remnants without bodies.
+        if (first.AsSpan().StartsWith("CFSI"u8) || first.AsSpan().StartsWith("CFSP"u8))
+        {
+            return null;
+        }
+
         var last = await ReadAsync(device, DeviceGeometry.SegmentOffset(segment) + SegmentFooter.RecordOffset);
         return SegmentFooter.TryRead(last, deviceId, out var footer) == LayoutFault.None ? footer.Use : null;
     }

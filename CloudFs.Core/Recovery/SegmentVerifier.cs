@@ -103,11 +103,6 @@ public sealed class SegmentVerifier(IBlockDevice device, Id160 deviceId, Func<Va
         if (SegmentFooter.TryRead(_bytes.AsSpan(SegmentFooter.RecordOffset), deviceId, out var footer) != LayoutFault.None
             || footer.Use != _what.Use)
         {
-            if (_what.Ending == SegmentEnding.Growing)
-            {
-                return null;
-            }
-
             await ReadAsync(0, SegmentFooter.RecordOffset);
             return null;
         }
@@ -159,7 +154,7 @@ public sealed class SegmentVerifier(IBlockDevice device, Id160 deviceId, Func<Va
             case SegmentEnding.Open:
                 return Scan(_what.Durable, (int)_what.Durable.Offset);
             case SegmentEnding.Growing when footer is null:
-                return Scan(LogPosition.None, 0);
+                return Scan(LogPosition.None, -1);
             case SegmentEnding.Last when footer is null:
                 return Scan(_what.Durable, -1);
             default:
