@@ -66,6 +66,15 @@ public sealed class Recoverer(
     {
         _segments = loaded?.Segments ?? new SegmentTable(label.SegmentCount);
         _disks = loaded?.Disks ?? [];
+        foreach (var (disk, run) in _disks.Values.SelectMany(disk => disk.Lsns.Runs.Select(run => (disk, run))).ToList())
+        {
+            if (!_segments.TryLocate(run.Use, out _))
+            {
+                // It was freed while the checkpoint was being written.
+                disk.Lsns.Drop(run.Use);
+            }
+        }
+
         _walker = new SegmentWalker(device, _segments, label.DeviceId);
         _space = new IndexSpace(device, new IndexSegments(_segments)) { Planted = Planted };
         _space.Restore(loaded?.IndexPages ?? []);
@@ -210,9 +219,8 @@ public sealed class Recoverer(
             }
         }
 
-        var bytes = await _walker.ReadSegmentAsync(segment);
         var commitsEnd = footer?.CommitsEnd ?? -1;
-        var scan = SegmentScan.Scan(bytes, label.DeviceId, use, durable, written, commitsEnd);
+        var (scan, bytes) = await new CarefulScan(_walker, label.DeviceId).ScanAsync(segment, use, durable, written, commitsEnd);
         if (footer is null && await HasFollowerAsync(use, known, scan.NextSegment))
         {
             report.AddDamage("damaged-footer", $"the footer of segment {segment} (use {use}) is missing: its commits are read instead");
@@ -243,7 +251,7 @@ public sealed class Recoverer(
     /// <summary>The headers of a sealed segment are to exist twice: where all of them were found, the copies are written again.</summary>
     private async Task MendFooterAsync(SegmentScan scan, int segment, ulong use, int commitsEnd, int next)
     {
-        var catalog = CatalogOf(scan, use);
+        var catalog = CarefulScan.CatalogOf(scan, use);
         if (scan.Holes.Count == 0 && catalog.Count == scan.Items.Count)
         {
             await WriteFooterAsync(catalog, segment, commitsEnd, next, scan.LastSequence);
@@ -262,20 +270,6 @@ public sealed class Recoverer(
         catalog.WriteFooter(footer, label.DeviceId, commitsEnd, next, lastSequence);
         await device.WriteAsync(DeviceGeometry.SegmentOffset(segment) + (ulong)(DeviceGeometry.SegmentBytes - length), footer);
         report.Add("mended-footer", $"the footer of segment {segment} (use {catalog.Use}) was written again");
-    }
-
-    private static SegmentCatalog CatalogOf(SegmentScan scan, ulong use)
-    {
-        var catalog = new SegmentCatalog(use);
-        foreach (var item in scan.Items)
-        {
-            if (item.Kind == ScannedKind.Whole)
-            {
-                catalog.Add(item.Header.Span, item.Place);
-            }
-        }
-
-        return catalog;
     }
 
     private static LogPosition Start(ulong use) => new(use, 0);
@@ -415,7 +409,7 @@ public sealed class Recoverer(
             await device.FlushAsync();
         }
 
-        return new LogEnd(segment, new LogPosition(use, scan.End), CatalogOf(scan, use), 1, scan.NextSegment);
+        return new LogEnd(segment, new LogPosition(use, scan.End), CarefulScan.CatalogOf(scan, use), 1, scan.NextSegment);
     }
 
     /// <summary>Looks for the segment that holds a use: where it was said to be, then everywhere.</summary>
