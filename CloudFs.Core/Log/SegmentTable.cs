@@ -54,7 +54,7 @@ public sealed class SegmentTable : ILiveness
     /// </summary>
     public bool IsExhausted => Locked(() => _exhausted && !_relieved);
 
-    /// <summary>Says whether anything is left to gain. What was trimmed or deleted since <see cref="Reconsider"/> may change that.</summary>
+    /// <summary>Says whether anything is left to gain. A trim or delete since <see cref="Reconsider"/> may change that.</summary>
     public void SetExhausted(bool exhausted) => Locked(() => _exhausted = exhausted);
 
     /// <summary>Something was trimmed or deleted: appends wait again until it is known what that gains.</summary>
@@ -224,7 +224,7 @@ public sealed class SegmentTable : ILiveness
         }
     }
 
-    /// <summary>A free segment that lies on blocks of its own and could become the next; -1 when there is none. Not taken by this.</summary>
+    /// <summary>A free segment that lies on blocks of its own and could become the next; -1 for none. Not taken by this.</summary>
     public int FindFree() => Locked(() => FindFree(backed: true, ascending: true));
 
     /// <summary>Free segments whose blocks have to be reserved first, ascending, at most so many.</summary>
