@@ -68,14 +68,14 @@ public sealed class EntryStream : IEntrySource
     {
         if (!await TryFindAsync())
         {
-            throw Unprovable("its header can't be had");
+            throw GoneOr("its header can't be had");
         }
 
         var header = _cursor.Header;
         var fields = _cursor.Fields;
         if (!_previous.IsZero && fields.Previous != _previous)
         {
-            throw Unprovable($"it does not follow {_previous}, the entry before it");
+            throw GoneOr($"it does not follow {_previous}, the entry before it");
         }
 
         header.CopyTo(_entry);
@@ -89,7 +89,7 @@ public sealed class EntryStream : IEntrySource
 
         if (status != LogRead.Ok || !EntryBody.VerifyPages(header.Span, fields, body.Span, out _, out _))
         {
-            throw Unprovable("its body is damaged");
+            throw GoneOr("its body is damaged");
         }
 
         _previous = fields.Id;
@@ -111,6 +111,21 @@ public sealed class EntryStream : IEntrySource
 
         // Its segment may have been reclaimed meanwhile: that is no damage.
         return _next < _disk.Locate(_next).Oldest ? throw Gone() : false;
+    }
+
+    /// <summary>
+    /// Damaged, unless nothing in its segment is referred to: such a one is freed without a checkpoint that says so, and after a
+    /// crash what was put there since may have been forgotten. Then it was reclaimed.
+    /// </summary>
+    private Exception GoneOr(string reason)
+    {
+        if (_disk.Locate(_next).Use is { } use && (_services.Segments.IsDead(use) || !_services.Segments.TryLocate(use, out _)))
+        {
+            _disk.OnReclaimed(use);
+            return Gone();
+        }
+
+        return Unprovable(reason);
     }
 
     private UnprovableEntryException Unprovable(string reason) => new(

@@ -163,7 +163,14 @@ internal sealed class Compactor
             && await RunCycleAsync(new CompactionPlan(CompactionVerdict.Chosen, 0, 0, 0, true), cancellation);
     }
 
-    private bool HasNews() => _services.Log.Tail().End > _checkpointer.RollFrom;
+    /// <summary>True when something was appended since the last checkpoint, be it to a commit that is still open.</summary>
+    private bool HasNews()
+    {
+        lock (_services.Log.Gate)
+        {
+            return _services.Log.End > _checkpointer.RollFrom;
+        }
+    }
 
     private async Task<bool> RunCycleAsync(CompactionPlan plan, CancellationToken cancellation)
     {

@@ -38,6 +38,14 @@ internal static class EngineHealth
                 "full", "the device is full: writes answer ENOSPC; trim, delete a disk or grow the device, then they go on"));
         }
 
+        if (services.IndexIsDamaged)
+        {
+            issues.Add(new HealthIssue(
+                "damaged-index",
+                "a page of the index is damaged: what it maps answers EIO; nothing is lost: restart the daemon, or stop it and run "
+                + "cloudfs verify --rebuild-index"));
+        }
+
         foreach (var disk in services.Disks.Live())
         {
             AddDisk(issues, disk.GetStatus());

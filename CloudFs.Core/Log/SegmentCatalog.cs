@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Buffers.Binary;
 using CloudFs.Core.Format;
 using CloudFs.Core.Layout;
@@ -133,8 +134,22 @@ public sealed class SegmentCatalog
     public static async ValueTask<SegmentCatalog?> LoadAsync(
         SegmentFooter footer, Func<uint, Memory<byte>, ValueTask<bool>> read)
     {
-        var bytes = new byte[footer.CopiesLength + (footer.CopyCount * SegmentFooter.PlaceBytes)];
-        if (!await read((uint)footer.CopiesStart, bytes) || !footer.ProvesPlaces(bytes.AsSpan(footer.CopiesLength)))
+        var length = footer.CopiesLength + (footer.CopyCount * SegmentFooter.PlaceBytes);
+        var rented = ArrayPool<byte>.Shared.Rent(length);
+        try
+        {
+            return await LoadAsync(footer, rented.AsMemory(0, length), read);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(rented);
+        }
+    }
+
+    private static async ValueTask<SegmentCatalog?> LoadAsync(
+        SegmentFooter footer, Memory<byte> bytes, Func<uint, Memory<byte>, ValueTask<bool>> read)
+    {
+        if (!await read((uint)footer.CopiesStart, bytes) || !footer.ProvesPlaces(bytes.Span[footer.CopiesLength..]))
         {
             return null;
         }
@@ -144,7 +159,7 @@ public sealed class SegmentCatalog
         uint end = 0;
         for (var i = 0; i < footer.CopyCount; i++)
         {
-            var entry = bytes.AsMemory(footer.CopiesLength + (i * SegmentFooter.PlaceBytes), SegmentFooter.PlaceBytes);
+            var entry = bytes.Slice(footer.CopiesLength + (i * SegmentFooter.PlaceBytes), SegmentFooter.PlaceBytes);
             var place = BinaryPrimitives.ReadUInt32LittleEndian(entry.Span);
             var length = BinaryPrimitives.ReadInt32LittleEndian(entry.Span[4..]);
             if (length <= 0 || length > footer.CopiesLength - offset || place < end
@@ -154,7 +169,7 @@ public sealed class SegmentCatalog
             }
 
             end = place + (uint)length;
-            var copy = bytes.AsMemory(offset, length);
+            var copy = bytes.Slice(offset, length);
             offset += length;
             if (!LogItem.Proves(copy.Span))
             {

@@ -69,6 +69,9 @@ public sealed class SegmentScan
     /// <summary>The end of stale bytes behind <see cref="End"/>; they must be overwritten before anything is appended.</summary>
     public uint StaleEnd { get; private set; }
 
+    /// <summary>Where the commit ends, by its record, that the log was cut before; 0 for none.</summary>
+    public uint CutFrameEnd { get; private set; }
+
     /// <summary>True when the log was cut before a commit that was not whole.</summary>
     public bool IsTorn { get; private set; }
 
@@ -225,6 +228,7 @@ public sealed class SegmentScan
         End = position;
         StaleEnd = _frames[^1].Position.Offset + (uint)_frames[^1].Length;
         IsTorn = true;
+        CutFrameEnd = _frames[firstStale].Position.Offset + (uint)_frames[firstStale].Length;
 
         // What was cut is no damage: a crash left it so.
         foreach (var stale in _frames.Skip(firstStale))

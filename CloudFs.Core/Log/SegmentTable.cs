@@ -96,16 +96,7 @@ public sealed class SegmentTable : ILiveness
     public int Free => Locked(() => Available);
 
     /// <summary>True when ordinary writes may go on within the open segment.</summary>
-    public bool HasRoom
-    {
-        get
-        {
-            lock (_lock)
-            {
-                return !_exhausted || _relieved || Available >= Reserve;
-            }
-        }
-    }
+    public bool HasRoom => Locked(() => !_exhausted || _relieved || Available >= Reserve);
 
     /// <summary>True when an ordinary write was refused for want of a segment, and there is still none for it.</summary>
     public bool IsFull => Locked(() => _exhausted && !_relieved && (Available < Reserve || (_refused && Available <= Reserve)));
@@ -333,6 +324,9 @@ public sealed class SegmentTable : ILiveness
             return segment;
         }
     }
+
+    /// <summary>True for a sealed segment that nothing refers to: it may be freed at any time.</summary>
+    public bool IsDead(ulong use) => Locked(() => _byUse.TryGetValue(use, out var segment) && _segments[segment].IsDead);
 
     /// <summary>
     /// Frees a sealed segment of the log if nothing refers to it and nothing in it stays: by no tree, so that no checkpoint

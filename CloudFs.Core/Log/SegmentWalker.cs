@@ -8,7 +8,9 @@ namespace CloudFs.Core.Log;
 public sealed class SegmentWalker(IBlockDevice device, SegmentTable segments, Id160 deviceId)
 {
     /// <summary>All bytes of a segment. A part that the device can't read comes as zeroes: the scan will say what is missing.</summary>
-    public async ValueTask<ReadOnlyMemory<byte>> ReadSegmentAsync(int segment)
+    /// <param name="segment">Which.</param>
+    /// <param name="unreadable">Gets the pieces that can't be read, in order; null where nobody asks.</param>
+    public async ValueTask<ReadOnlyMemory<byte>> ReadSegmentAsync(int segment, List<Range>? unreadable = null)
     {
         var bytes = GC.AllocateUninitializedArray<byte>(DeviceGeometry.SegmentBytes);
         var start = DeviceGeometry.SegmentOffset(segment);
@@ -18,7 +20,7 @@ public sealed class SegmentWalker(IBlockDevice device, SegmentTable segments, Id
         }
         catch (DeviceException)
         {
-            await ReadPiecesAsync(start, bytes);
+            await ReadPiecesAsync(start, bytes, unreadable ?? []);
         }
 
         return bytes;
@@ -80,19 +82,35 @@ public sealed class SegmentWalker(IBlockDevice device, SegmentTable segments, Id
         return segments.TryLocate(use, out var after) && after == segment ? catalog : null;
     }
 
-    private async ValueTask ReadPiecesAsync(ulong start, byte[] bytes)
+    private async ValueTask ReadPiecesAsync(ulong start, byte[] bytes, List<Range> unreadable)
     {
         const int piece = 4096;
         for (var offset = 0; offset < bytes.Length; offset += piece)
         {
+            if (!await TryReadAsync(start + (ulong)offset, bytes.AsMemory(offset, piece)))
+            {
+                bytes.AsSpan(offset, piece).Clear();
+                unreadable.Add(offset..(offset + piece));
+            }
+        }
+    }
+
+    /// <summary>Reads; once more where that fails, since it may have been for this once.</summary>
+    private async ValueTask<bool> TryReadAsync(ulong offset, Memory<byte> bytes)
+    {
+        for (var attempt = 0; attempt < 2; attempt++)
+        {
             try
             {
-                await device.ReadAsync(start + (ulong)offset, bytes.AsMemory(offset, piece));
+                await device.ReadAsync(offset, bytes);
+                return true;
             }
             catch (DeviceException)
             {
-                bytes.AsSpan(offset, piece).Clear();
+                // Perhaps the next attempt can.
             }
         }
+
+        return false;
     }
 }

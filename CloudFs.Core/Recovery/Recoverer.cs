@@ -89,6 +89,15 @@ public sealed class Recoverer(
     {
         _segments = loaded?.Segments ?? new SegmentTable(label.SegmentCount);
         _disks = loaded?.Disks ?? [];
+        foreach (var (disk, run) in _disks.Values.SelectMany(disk => disk.Lsns.Runs.Select(run => (disk, run))).ToList())
+        {
+            if (!_segments.TryLocate(run.Use, out _))
+            {
+                // It was freed while the checkpoint was being written.
+                disk.Lsns.Drop(run.Use);
+            }
+        }
+
         _walker = new SegmentWalker(device, _segments, label.DeviceId);
         _indexSegments = new IndexSegments(_segments);
         _space = new IndexSpace(device, _indexSegments) { Planted = Planted };
@@ -254,9 +263,8 @@ public sealed class Recoverer(
             }
         }
 
-        var bytes = await _walker.ReadSegmentAsync(segment);
         var commitsEnd = footer?.CommitsEnd ?? -1;
-        var scan = SegmentScan.Scan(bytes, label.DeviceId, use, durable, written, commitsEnd);
+        var (scan, bytes) = await new CarefulScan(_walker, label.DeviceId).ScanAsync(segment, use, durable, written, commitsEnd);
         if (footer is null && await HasFollowerAsync(use, known, scan.NextSegment))
         {
             report.AddDamage("damaged-footer", $"the footer of segment {segment} (use {use}) is missing: its commits are read instead");

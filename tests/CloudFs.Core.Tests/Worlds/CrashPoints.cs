@@ -84,7 +84,8 @@ internal sealed class CrashPoints : IDeviceRecorder, IDisposable
     private static IEnumerable<Operation[]> OfLength(int length) => length == 0
         ? [[]]
         : OfLength(length - 1).SelectMany(
-            _ => Enum.GetValues<Operation>(), (before, last) => (Operation[])[.. before, last]);
+                _ => Enum.GetValues<Operation>(), (before, last) => (Operation[])[.. before, last])
+            .Where(history => history.Length < 3 || !history.SkipLast(1).Contains(Operation.Compact));
 
     /// <summary>Which sectors of which unflushed writes were kept, in words and as a function of write and offset.</summary>
     private static IEnumerable<(Func<int, int, bool> Keeps, string What)> Choices(IReadOnlyList<int> lengths)

@@ -196,9 +196,10 @@ internal sealed partial class EngineWorld
         {
             return false;
         }
-        catch (RefusalException e) when (e.Reason == Refusal.Gone && (_mayLose || _class is WorldClass.Full or WorldClass.Long))
+        catch (RefusalException e) when (e.Reason == Refusal.Gone)
         {
-            // Where room is short, what was within the history a moment ago need not be now.
+            // Where something is compacted, what was within the history a moment ago need not be now.
+            Assert.True(disk.GetStatus().OldestLsn > last + 1, $"LSN {last + 1} is gone, and is said to be there");
             return false;
         }
 

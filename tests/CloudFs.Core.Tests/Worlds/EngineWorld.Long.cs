@@ -14,6 +14,7 @@ internal sealed partial class EngineWorld
         var big = (await CreateAsync(96 << 20))!;
         var doomed = await CreateAsync(1 << 20);
         var amounts = new List<int>();
+        var gains = new List<long>();
         for (var rounds = _random.Next(1, 3); rounds > 0; rounds--)
         {
             _faults.NoRoomBelow = false;
@@ -55,12 +56,23 @@ internal sealed partial class EngineWorld
                 await AskAsync(big, true, disk => disk.ZeroAsync(0, (ulong)big.Bytes, true, None)),
                 "a disk could not be trimmed on a full device");
             await Task.Delay(TimeSpan.FromSeconds(5), _simulation.Time);
+            await CheckpointAsync();
+            gains.Add(Spare());
+            await AuditAsync();
         }
 
         Assert.True(await WriteAsync(big, 0, ChunkBytes, fua: true), "nothing fits in after a trim of everything");
-        Assert.True(amounts.Count == 0 || amounts.Max() - amounts.Min() <= 49 * ChunkBytes, string.Join(", ", amounts));
+        Assert.True(amounts.Count == 0 || amounts.Max() - amounts.Min() <= 49 * ChunkBytes, $"taken: {string.Join(", ", amounts)}");
+        Assert.True(gains.Max() - gains.Min() <= 32 * ChunkBytes, $"free or garbage: {string.Join(", ", gains)}");
         await EndAsync(End.PowerCut, stopFirst: false);
         await RestartAsync(mayDieAgain: false);
+    }
+
+    /// <summary>What is free, and what can be brought back.</summary>
+    private long Spare()
+    {
+        var space = _host.Engine.GetSpace();
+        return (long)(space.Free + space.History + space.Dead);
     }
 
     /// <summary>Overwrites much, and between it a little that stays: segments with something live in them must stay, too.</summary>

@@ -46,7 +46,7 @@ internal sealed partial class EngineWorld : IDisposable
 
     /// <summary>
     /// Whether the block at the end of the log may be one that can't be read when the log is opened after a crash. Off by itself
-    /// while recovery takes such a block for a torn tail, and older contents for the newest (docs/testing/fault-model.md).
+    /// while such worlds don't all come to an end (docs/testing/fault-model.md).
     /// </summary>
     private static readonly bool ReadsFailAtTheEnd = Environment.GetEnvironmentVariable("CLOUDFS_TAIL_ERRORS") == "1";
 
