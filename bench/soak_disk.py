@@ -156,6 +156,9 @@ class Disk:
                 self.apply(request)
                 self.soak.count(NAMES[request[0]] + "s")
                 self.soak.count("bytes written", request[2] * SECTOR if request[0] == nbd.WRITE else 0)
+            elif answer[0] == nbd.ESHUTDOWN:
+                # The daemon was told to stop: it may have been written, or not.
+                self.unanswered.append(request)
             elif answer[0] == nbd.ENOSPC and request[0] == nbd.WRITE:
                 full = True
             else:

@@ -83,7 +83,7 @@ internal sealed class Checkpointer(
             if (!_gaveUp)
             {
                 _gaveUp = true;
-                Trouble = "the index is damaged: nothing is compacted, and no checkpoint is written, until a restart rebuilds it from the log";
+                Trouble = "the index is damaged: nothing is compacted, and no checkpoint written, until a restart rebuilds it from the log";
                 await store.VoidAsync(services.Segments.Count);
             }
         }

@@ -102,7 +102,8 @@ public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Act
     /// <summary>Segments that the checkpoint leads to and calls sealed: they had a footer before it was written.</summary>
     private static HashSet<ulong> NeededOf(LoadedCheckpoint? checkpoint) =>
     [
-        .. checkpoint?.Segments.Snapshot().Where(held => held.State == SegmentState.Sealed && held.References + held.Pins > 0).Select(held => held.Use) ?? [],
+        .. checkpoint?.Segments.Snapshot()
+            .Where(held => held.State == SegmentState.Sealed && held.References + held.Pins > 0).Select(held => held.Use) ?? [],
     ];
 
     /// <summary>

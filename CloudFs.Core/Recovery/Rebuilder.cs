@@ -24,9 +24,14 @@ internal sealed class Rebuilder(
     private readonly Dictionary<Id160, RebuiltDisk> _disks = [];
     private readonly List<ulong> _dispensable = [];
     private int _sinceMerge;
+    private bool _hasHoles;
+    private bool _losesBeforeHistory;
 
     /// <summary>Secrets of views that were found.</summary>
     public Dictionary<(Id160 Disk, Id160 View), Id160> Secrets { get; } = [];
+
+    /// <summary>Disks of which newer entries may have stood in what could not be read.</summary>
+    public List<Id160> InDoubt { get; } = [];
 
     /// <summary>Reads segments by their uses, those of the log first, and gives the disks as they then stand.</summary>
     public async Task<Dictionary<Id160, DiskState>> RunAsync(IEnumerable<KeyValuePair<ulong, int>> uses)
@@ -45,7 +50,12 @@ internal sealed class Rebuilder(
         var disks = new Dictionary<Id160, DiskState>();
         foreach (var disk in _disks.Values)
         {
-            disk.Finish(Secrets, report);
+            disk.Finish(Secrets, report, _losesBeforeHistory);
+            if (disk.IsInDoubt)
+            {
+                InDoubt.Add(disk.Id);
+            }
+
             if (!disk.State.Map.Tree.IsEmpty)
             {
                 await MergeAsync(disk);
@@ -66,15 +76,20 @@ internal sealed class Rebuilder(
             catalog = await ScanAsync(use, segment, footer?.CommitsEnd ?? -1);
         }
 
+        if (catalog.IsIncomplete)
+        {
+            NoteHole(use);
+        }
+
         var hasMetas = false;
         for (var i = 0; i < catalog.Count; i++)
         {
-            hasMetas |= await TakeAsync(catalog.Memory(i), catalog.Position(i), segment);
+            hasMetas |= await TakeAsync(catalog.Memory(i), catalog.Position(i), segment, catalog.IsIncomplete);
         }
 
         if (catalog.IsIncomplete)
         {
-            NoteHole(use);
+            PutInDoubt(use);
         }
         else if (!hasMetas)
         {
@@ -111,7 +126,7 @@ internal sealed class Rebuilder(
     }
 
     /// <summary>Takes an item in. True when it is of those that stay for ever, wherever they are found.</summary>
-    private async Task<bool> TakeAsync(ReadOnlyMemory<byte> header, LogPosition position, int segment)
+    private async Task<bool> TakeAsync(ReadOnlyMemory<byte> header, LogPosition position, int segment, bool mayFollowHole)
     {
         if (DeviceRecord.TryRead(header.Span, out var record) == LayoutFault.None)
         {
@@ -126,9 +141,10 @@ internal sealed class Rebuilder(
 
         if (!_disks.TryGetValue(fields.Disk, out var disk))
         {
-            _disks.Add(fields.Disk, disk = new RebuiltDisk(fields.Disk, segments));
+            _disks.Add(fields.Disk, disk = new RebuiltDisk(fields.Disk, segments) { IsInDoubt = _hasHoles });
         }
 
+        disk.IsInDoubt |= mayFollowHole && !LogPosition.IsRelocation(position.Use);
         disk.NoteEntry(fields, position);
         if (fields.HasJsonBody)
         {
@@ -161,10 +177,23 @@ internal sealed class Rebuilder(
             && EntryBodyParsed.TryParse(fields.Kind, bytes, out var body, out _) ? body : null;
     }
 
-    /// <summary>Something of a segment can't be read: what it may have superseded is in doubt.</summary>
+    /// <summary>Something of a segment can't be read: what it may have superseded is in doubt, until an entry follows on.</summary>
     private void NoteHole(ulong use)
     {
         report.AddDamage("hole", $"not all of use {use} can be read, and the index is rebuilt from the log: what was there is in doubt");
+        _hasHoles |= !LogPosition.IsRelocation(use);
+        PutInDoubt(use);
+    }
+
+    private void PutInDoubt(ulong use)
+    {
+        if (LogPosition.IsRelocation(use))
+        {
+            // What was relocated is older than the history.
+            _losesBeforeHistory = true;
+            return;
+        }
+
         foreach (var disk in _disks.Values)
         {
             disk.IsInDoubt = true;

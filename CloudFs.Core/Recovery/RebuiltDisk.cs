@@ -39,7 +39,10 @@ internal sealed class RebuiltDisk(Id160 id, SegmentTable segments)
         if (fields.Lsn != _lastInLog + 1)
         {
             State.Lsns.ForgetBefore(fields.Lsn);
-            LoseBefore(fields.Lsn);
+            if (IsInDoubt)
+            {
+                LoseBefore(fields.Lsn);
+            }
         }
 
         IsInDoubt = false;
@@ -87,9 +90,9 @@ internal sealed class RebuiltDisk(Id160 id, SegmentTable segments)
     }
 
     /// <summary>All was found: puts head, views and attributes together.</summary>
-    public void Finish(Dictionary<(Id160 Disk, Id160 View), Id160> secrets, RecoveryReport report)
+    public void Finish(Dictionary<(Id160 Disk, Id160 View), Id160> secrets, RecoveryReport report, bool losesBeforeHistory)
     {
-        if (IsInDoubt)
+        if (losesBeforeHistory)
         {
             LoseBefore(State.Lsns.OldestLsn);
         }
@@ -134,7 +137,7 @@ internal sealed class RebuiltDisk(Id160 id, SegmentTable segments)
     /// <summary>What is mapped by entries before an LSN may be older than something that can't be read.</summary>
     private void LoseBefore(ulong lsn)
     {
-        if (IsInDoubt && lsn > 1)
+        if (lsn > 1)
         {
             State.Map.ApplyNewest(new MappedExtent(
                 0, EntryLayout.MaxSector, MappedContent.Lost, ushort.MaxValue, lsn - 1, LogPosition.None));

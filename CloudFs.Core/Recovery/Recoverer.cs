@@ -155,6 +155,7 @@ public sealed class Recoverer(
             ReclaimedBefore = last,
             Planted = Planted,
         };
+        _roll.Doubt(rebuilder.InDoubt);
         return last == 0 ? [] : new SortedDictionary<ulong, int> { [last] = uses[last] };
     }
 

@@ -99,6 +99,9 @@ public sealed class RollForward(
         }
     }
 
+    /// <summary>Newer entries of these disks may be missing already.</summary>
+    public void Doubt(IEnumerable<Id160> missing) => _inDoubt.UnionWith(missing);
+
     /// <summary>Something unknown is missing here: from now on every disk is in doubt until its next entry clears it.</summary>
     public void NoteHole(LogPosition from, LogPosition to)
     {
@@ -214,13 +217,13 @@ public sealed class RollForward(
     {
         var head = state.Head;
         var contiguous = head.Lsn + 1 == lsn && head.Id == previous;
-        _inDoubt.Remove(head.Disk);
+        var isInDoubt = _inDoubt.Remove(head.Disk);
         if (contiguous)
         {
             return;
         }
 
-        if (MayLackReclaimed(state))
+        if (!isInDoubt && MayLackReclaimed(state))
         {
             // What was in reclaimed segments was dead: later entries, which are here, cover it.
             state.Lsns.ForgetBefore(lsn);
