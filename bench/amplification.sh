@@ -17,8 +17,8 @@ measure() { # percent, pattern, words for fio
     shift 2
     # shellcheck disable=SC2086 # several words
     start a --size "$device" $history
-    # A page that lives costs its 4 KiB and the 512 bytes of its entry's header.
-    pages=$(($(capacity a) * percent / 100 / 4608))
+    # A page that lives costs its 4 KiB, its entry's header and that header's second copy, and its share of commit frames.
+    pages=$(($(capacity a) * percent / 100 / 5288))
     new_disk a disk $((pages * 4096))
     say "--- $percent %, $pattern: $pages pages, $(load a --disks disk --no-flush once --pages $pages)"
     for round in $(seq "$rounds"); do
