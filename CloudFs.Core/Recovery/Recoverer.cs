@@ -57,11 +57,13 @@ public sealed class Recoverer(
         }
 
         var known = loaded is null ? await RebuildAsync() : KnownFrom(from.Use);
-        await CompleteRelocationAsync();
+        var leftovers = new SegmentLeftovers(_segments, _walker, _mender, label.DeviceId, report);
+        await leftovers.CompleteCopiesAsync(checkpoints.NewestRollFrom.Use);
         var durable = checkpoints.KnownDurable;
         var end = loaded is null && known.Count == 0
             ? LogEnd.Empty
             : await ReadFromAsync(known, from, durable, written, loaded);
+        leftovers.ReleaseUnwritten(end);
         _roll.Finish();
 
         // A process that died may have left things in the kernel's hands alone: from here on they count as durable.
@@ -120,23 +122,6 @@ public sealed class Recoverer(
         }
 
         return true;
-    }
-
-    /// <summary>Segments that compaction was filling are gone on with by nobody: they get their footers.</summary>
-    private async Task CompleteRelocationAsync()
-    {
-        var open = _segments.Snapshot().Where(use => use.State == SegmentState.Open && LogPosition.IsRelocation(use.Use));
-        foreach (var (segment, use) in open.Select(kept => (kept.Segment, kept.Use)).ToList())
-        {
-            var bytes = await _walker.ReadSegmentAsync(segment);
-            var scan = SegmentScan.Scan(bytes, label.DeviceId, use, LogPosition.None, LogPosition.None, -1);
-            if (!await _mender.TryMendAsync(scan, segment, use, (int)scan.End, -1))
-            {
-                report.AddDamage("damaged-copies", $"not all of segment {segment} (use {use}), which compaction was filling, can be read");
-            }
-
-            _segments.Seal(use, 0, checkpoints.NewestRollFrom.Use);
-        }
     }
 
     /// <summary>Rebuilds from all segments but the log's last, which is left to be rolled forward.</summary>

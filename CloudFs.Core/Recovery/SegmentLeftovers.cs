@@ -1,0 +1,40 @@
+using CloudFs.Core.Log;
+using CloudFs.Core.Primitives;
+
+namespace CloudFs.Core.Recovery;
+
+/// <summary>Segments that a checkpoint calls open, and that nobody goes on with after a start.</summary>
+internal sealed class SegmentLeftovers(
+    SegmentTable segments, SegmentWalker walker, FooterMender mender, Id160 deviceId, RecoveryReport report)
+{
+    /// <summary>Segments that compaction was filling get their footers.</summary>
+    /// <param name="logUse">The log's use, about: what their age is measured with.</param>
+    public async Task CompleteCopiesAsync(ulong logUse)
+    {
+        var open = segments.Snapshot().Where(kept => kept.State == SegmentState.Open && LogPosition.IsRelocation(kept.Use));
+        foreach (var (segment, use) in open.Select(kept => (kept.Segment, kept.Use)).ToList())
+        {
+            var bytes = await walker.ReadSegmentAsync(segment);
+            var scan = SegmentScan.Scan(bytes, deviceId, use, LogPosition.None, LogPosition.None, -1);
+            if (!await mender.TryMendAsync(scan, segment, use, (int)scan.End, -1))
+            {
+                report.AddDamage("damaged-copies", $"not all of segment {segment} (use {use}), which compaction was filling, can be read");
+            }
+
+            segments.Seal(use, 0, logUse);
+        }
+    }
+
+    /// <summary>
+    /// The log had taken a segment when the checkpoint was written, and nothing in it became durable: it is free, and its use
+    /// is given again.
+    /// </summary>
+    public void ReleaseUnwritten(LogEnd end)
+    {
+        var last = end.Segment >= 0 ? end.Position.Use : end.Position.Use - 1;
+        foreach (var kept in segments.Snapshot().Where(kept => kept.Use > last && !LogPosition.IsRelocation(kept.Use)))
+        {
+            segments.Evict(kept.Segment);
+        }
+    }
+}
