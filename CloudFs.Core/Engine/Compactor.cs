@@ -30,6 +30,9 @@ internal sealed class Compactor
     /// <summary>Waits shorter than this are saved up: timers don't measure less.</summary>
     private const double ShortestWaitSeconds = 0.004;
 
+    /// <summary>How many cycles in a row may win nothing before writes are refused.</summary>
+    private const int FruitlessMax = 3;
+
     private readonly IBlockDevice _device;
     private readonly DiskServices _services;
     private readonly Checkpointer _checkpointer;
@@ -44,6 +47,7 @@ internal sealed class Compactor
     private readonly RelocationSpace _space;
     private ulong _horizon;
     private double _owedSeconds;
+    private int _fruitless;
     private long _cycleLeft;
     private double _cycleShare;
 
@@ -107,7 +111,8 @@ internal sealed class Compactor
             {
                 case CompactionVerdict.Chosen:
                     var freed = await RunCycleAsync(plan, cancellation);
-                    SetExhausted(!freed);
+                    _fruitless = freed ? 0 : _fruitless + 1;
+                    SetExhausted(_fruitless >= FruitlessMax || _services.IndexIsDamaged);
                     return freed ? CompactionOutcome.Freed : CompactionOutcome.Blocked;
                 case CompactionVerdict.NotNeeded:
                     SetExhausted(false);

@@ -6,9 +6,15 @@ namespace CloudFs.Core.Engine;
 /// <summary>Segments for copies, from the one table of all segments, as many as a cycle's plan lets it begin.</summary>
 internal sealed class RelocationSpace(DiskServices services) : IRelocationSpace
 {
+    /// <summary>On smaller devices a second segment that is being filled costs more than keeping apart what dies young wins.</summary>
+    private const int SegmentsForStreams = 64;
+
     private readonly Dictionary<int, ulong> _open = [];
     private CompactionPlan _plan;
     private int _begun;
+
+    /// <summary>True while a segment is being filled.</summary>
+    public bool HasOpen => _open.Count > 0;
 
     /// <summary>A cycle begins.</summary>
     public void Begin(in CompactionPlan plan)
@@ -24,6 +30,11 @@ internal sealed class RelocationSpace(DiskServices services) : IRelocationSpace
     /// <summary>The stream that an entry goes to: the other one when its own has no segment open and can't have one.</summary>
     public int Redirect(int stream)
     {
+        if (services.Segments.Count < SegmentsForStreams)
+        {
+            return 0;
+        }
+
         if (!_open.ContainsKey(stream) && !_plan.MayBegin(_begun, services.Segments.Free))
         {
             foreach (var other in _open.Keys)
