@@ -15,7 +15,8 @@ namespace CloudFs.Core.Recovery;
 /// entry with the higher LSN wins, in whatever order they are found (docs/format/index.md).
 /// </summary>
 internal sealed class Rebuilder(
-    IBlockDevice device, Id160 deviceId, SegmentTable segments, PagedTree tree, IndexSpace space, RecoveryReport report)
+    IBlockDevice device, Id160 deviceId, SegmentTable segments, PagedTree tree, IndexSpace space, FooterMender mender,
+    RecoveryReport report)
 {
     /// <summary>Extents held in memory before they are merged into trees.</summary>
     private const int LayerExtentsMax = 256 << 10;
@@ -116,6 +117,12 @@ internal sealed class Rebuilder(
         var bytes = await _walker.ReadSegmentAsync(segment);
         var scan = SegmentScan.Scan(bytes, deviceId, use, LogPosition.None, LogPosition.None, commitsEnd);
         var isWhole = scan.Holes.Count == 0 && scan.Items.All(item => item.Kind == ScannedKind.Whole);
+        if (isWhole && LogPosition.IsRelocation(use))
+        {
+            // Nobody goes on with it.
+            await mender.TryMendAsync(scan, segment, use, (int)scan.End, -1);
+        }
+
         var catalog = new SegmentCatalog(use) { IsIncomplete = !isWhole || (commitsEnd < 0 && !LogPosition.IsRelocation(use)) };
         foreach (var item in scan.Items.Where(item => item.Kind == ScannedKind.Whole))
         {

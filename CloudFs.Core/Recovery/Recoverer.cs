@@ -129,7 +129,7 @@ public sealed class Recoverer(
     {
         var uses = await FindUsesAsync(0);
         var last = uses.Keys.LastOrDefault(use => !LogPosition.IsRelocation(use));
-        var rebuilder = new Rebuilder(device, label.DeviceId, _segments, _tree, _space, report);
+        var rebuilder = new Rebuilder(device, label.DeviceId, _segments, _tree, _space, _mender, report);
         _segments.NextRelocationUse = Math.Max(
             LogPosition.FirstRelocationUse, uses.Keys.LastOrDefault() + 1) + (ulong)label.SegmentCount;
         _indexSegments.TakesUnbacked = true;
