@@ -314,19 +314,31 @@ public sealed class Relocator(
                 return false;
             }
 
-            var read = _reader.TryGet(start, page.Record.Length, out var bytes);
-            Invariant.That(read, "a page is shorter than what is read at once");
-            if (XXH64.DigestOf(bytes) != page.Record.Xxh64)
+            // Once more, before sectors are given up: what came may have been of another place.
+            if (!Proves(start, page.Record) && !await ReadAsync(start))
+            {
+                return false;
+            }
+
+            if (!Proves(start, page.Record))
             {
                 _pages.Lose(i);
                 continue;
             }
 
+            _reader.TryGet(start, page.Record.Length, out var bytes);
             bytes.CopyTo(commit.Room(offset + bytes.Length)[offset..]);
             offset += bytes.Length;
         }
 
         return true;
+    }
+
+    private bool Proves(int start, in PageRecord record)
+    {
+        var read = _reader.TryGet(start, record.Length, out var bytes);
+        Invariant.That(read, "a page is shorter than what is read at once");
+        return XXH64.DigestOf(bytes) == record.Xxh64;
     }
 
     private async ValueTask<bool> ReadAsync(int start)

@@ -351,6 +351,24 @@ public sealed class Disk : IDurableSink
     internal ValueTask<ulong> NoteDamageAsync(LogPosition position, ulong lsn, ulong lba, ulong sectors) =>
         _reader.NoteDamageAsync(position, lsn, lba, sectors);
 
+    /// <summary>Relocation could not have these bytes: they answer EIO, where nothing in memory is newer.</summary>
+    internal void NoteLost(IEnumerable<ExtentMove> moves)
+    {
+        lock (_gate)
+        {
+            foreach (var lost in moves)
+            {
+                foreach (var piece in _state.Map.View(lost.Lba, lost.End).Pieces)
+                {
+                    if (piece.Content == MappedContent.Below)
+                    {
+                        _state.Damage.Add(piece.Lba, piece.Sectors, DamageBook.LostEntry);
+                    }
+                }
+            }
+        }
+    }
+
     /// <summary>Looks at the state under the disk's lock.</summary>
     internal T Locked<T>(Func<DiskState, T> read)
     {

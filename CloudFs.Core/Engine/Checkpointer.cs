@@ -246,6 +246,7 @@ internal sealed class Checkpointer(
         foreach (var disk in disks)
         {
             disk.Disk.Settle(disk.Tree, disk.Layers, disk.Kept.Head.Lsn, disk.MovedPins(moved));
+            disk.Disk.NoteLost(moved?.Moves.GetValueOrDefault(disk.Kept.Head.Disk)?.Where(move => move.To.IsNone) ?? []);
             foreach (var extent in disk.Layers.SelectMany(layer => layer.Snapshot().Leaves).SelectMany(leaf => leaf))
             {
                 services.Segments.Removed(extent, LogPosition.None);
