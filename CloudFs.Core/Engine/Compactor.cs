@@ -48,6 +48,7 @@ internal sealed class Compactor
     private ulong _horizon;
     private double _owedSeconds;
     private int _fruitless;
+    private CancellationToken _cancellation;
     private long _cycleLeft;
     private double _cycleShare;
 
@@ -104,7 +105,7 @@ internal sealed class Compactor
             CompactionPlan plan;
             lock (_policyLock)
             {
-                plan = _policy.Choose(Facts(), Now(), _victims);
+                plan = _policy.Choose(Facts(), Now() with { OutputRest = OutputRest() }, _victims);
             }
 
             switch (plan.Verdict)
@@ -180,6 +181,7 @@ internal sealed class Compactor
     private async Task<bool> RunCycleAsync(CompactionPlan plan, CancellationToken cancellation)
     {
         IsRunning = true;
+        _cancellation = cancellation;
         _space.Begin(plan);
         _services.Heat.Live((ulong)_services.Segments.Tally().LiveSectors);
         _cycleLeft = plan.LiveBytes;
@@ -304,10 +306,16 @@ internal sealed class Compactor
                 use.Segment, use.Use, use.References + use.Pins, use.LiveSectors, use.SealedAt, (long)use.SealedMicros)),
     ];
 
+    /// <summary>
+    /// Space as the policy counts it, with its own reserve: what is kept back besides, for pages, is not free to it. Else it
+    /// would see enough where writes already wait.
+    /// </summary>
     private SpaceNow Now() => new(
-        _services.Segments.Free, _relocator.RoomLeft(VictimPolicy.HotStream) + _relocator.RoomLeft(VictimPolicy.ColdStream),
-        _services.Log.Tail().End.Use, _checkpointer.RollFrom.Use, _horizon,
-        (long)_services.Clock.NowMicros);
+        Math.Max(0, _services.Segments.Free - (_services.Segments.Reserve - SegmentTable.ReserveSegments)), 0,
+        _services.Log.Tail().End.Use, _checkpointer.RollFrom.Use, _horizon, (long)_services.Clock.NowMicros);
+
+    private long OutputRest() =>
+        _relocator.RoomLeft(VictimPolicy.HotStream) + _relocator.RoomLeft(VictimPolicy.ColdStream);
 
     private PaceInput PaceInput(in SpaceNow now) => new(
         (long)now.Free << LogPosition.OffsetBits, (long)SegmentTable.ReserveSegments << LogPosition.OffsetBits,
@@ -330,7 +338,7 @@ internal sealed class Compactor
         {
             var wait = TimeSpan.FromSeconds(Math.Min(1, _owedSeconds));
             _owedSeconds = 0;
-            await Task.Delay(wait, _services.Runtime.Time);
+            await Task.Delay(wait, _services.Runtime.Time, _cancellation);
         }
     }
 
