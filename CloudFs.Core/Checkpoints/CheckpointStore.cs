@@ -17,11 +17,6 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
     /// <summary>The sequence of the newest checkpoint; 0 for none.</summary>
     public ulong Newest => _roots.Max(root => root?.Sequence ?? 0);
 
-    /// <summary>The log is needed from here on by some checkpoint that may have to be recovered from.</summary>
-    public LogPosition NeededFrom => _roots.Any(root => root is null)
-        ? LogPosition.None
-        : new LogPosition(_roots.Min(root => root!.RollFrom.Value));
-
     /// <summary>Where the newest checkpoint says that the log is to be read from.</summary>
     public LogPosition NewestRollFrom => _roots.OfType<CheckpointRoot>().MaxBy(root => root.Sequence)?.RollFrom ?? LogPosition.None;
 

@@ -77,7 +77,7 @@ public sealed class DiskState(SegmentTable segments)
         _pins.Add(new PinnedEntry(next.Lsn, position));
         if (next.Deleted)
         {
-            Map.Clear(position);
+            Map.Clear();
         }
     }
 

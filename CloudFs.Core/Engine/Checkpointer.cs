@@ -229,13 +229,13 @@ internal sealed class Checkpointer(
         var moves = moved?.Moves.GetValueOrDefault(disk.Kept.Head.Disk) ?? [];
         foreach (var layer in disk.Layers)
         {
-            disk.Tree = await services.Tree.MergeAsync(disk.Tree, layer.Snapshot(), moves, delta);
+            disk.Tree = await services.Tree.MergeAsync(disk.Tree, layer.Runs(), moves, delta);
             moves = [];
         }
 
         if (moves.Count > 0)
         {
-            disk.Tree = await services.Tree.MergeAsync(disk.Tree, new ExtentSnapshot([]), moves, delta);
+            disk.Tree = await services.Tree.MergeAsync(disk.Tree, new ExtentRuns([]), moves, delta);
         }
     }
 
@@ -247,9 +247,9 @@ internal sealed class Checkpointer(
         {
             disk.Disk.Settle(disk.Tree, disk.Layers, disk.Kept.Head.Lsn, disk.MovedPins(moved));
             disk.Disk.NoteLost(moved?.Moves.GetValueOrDefault(disk.Kept.Head.Disk)?.Where(move => move.To.IsNone) ?? []);
-            foreach (var extent in disk.Layers.SelectMany(layer => layer.Snapshot().Leaves).SelectMany(leaf => leaf))
+            foreach (var extent in disk.Layers.SelectMany(layer => layer.Runs().Leaves).SelectMany(leaf => leaf))
             {
-                services.Segments.Removed(extent, LogPosition.None);
+                services.Segments.Removed(extent);
             }
         }
     }

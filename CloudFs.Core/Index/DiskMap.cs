@@ -45,7 +45,7 @@ public sealed class DiskMap(ILiveness? memory)
     public void ApplyNewest(in MappedExtent extent) => _layers[^1].ApplyNewest(extent);
 
     /// <summary>Forgets the active layer: the disk was deleted. Frozen layers and the tree go with the next checkpoint.</summary>
-    public void Clear(LogPosition by) => _layers[^1].Clear(by);
+    public void Clear() => _layers[^1].Clear();
 
     /// <summary>
     /// Copies what maps [lba, end) in order, clipped to it, until <paramref name="into"/> is full: extents of the layers, and

@@ -4,7 +4,7 @@ namespace CloudFs.Core.Index;
 
 /// <summary>
 /// The extent map in memory: leaves of up to 128 sorted extents under one sorted array, so that lookups are two binary
-/// searches over memory that lies together. Leaves are copied on the first change after a snapshot.
+/// searches over memory that lies together.
 /// </summary>
 public sealed class ExtentMap(ILiveness? liveness)
 {
@@ -12,7 +12,6 @@ public sealed class ExtentMap(ILiveness? liveness)
     private const int LeafCapacity = 128;
 
     private readonly List<Leaf> _leaves = [];
-    private int _epoch;
 
     public int Count { get; private set; }
 
@@ -23,7 +22,7 @@ public sealed class ExtentMap(ILiveness? liveness)
     public void Apply(in MappedExtent extent)
     {
         Invariant.That(extent.Sectors > 0, "an extent maps at least one sector");
-        RemoveRange(extent.Lba, extent.End, extent.Position);
+        RemoveRange(extent.Lba, extent.End);
         var (leaf, item) = Seek(extent.Lba);
         if (TryJoinBefore(leaf, item, extent))
         {
@@ -66,13 +65,13 @@ public sealed class ExtentMap(ILiveness? liveness)
         }
     }
 
-    public void Clear(LogPosition by)
+    public void Clear()
     {
         foreach (var leaf in _leaves)
         {
             for (var i = 0; i < leaf.Count; i++)
             {
-                Forget(leaf.Items[i], by);
+                Forget(leaf.Items[i]);
             }
         }
 
@@ -104,11 +103,8 @@ public sealed class ExtentMap(ILiveness? liveness)
         return found;
     }
 
-    public ExtentSnapshot Snapshot()
-    {
-        _epoch++;
-        return new ExtentSnapshot([.. _leaves.Select(leaf => new ArraySegment<MappedExtent>(leaf.Items, 0, leaf.Count))]);
-    }
+    /// <summary>What it maps now, in the map's own memory: good until the next change. Frozen layers have none.</summary>
+    public ExtentRuns Runs() => new([.. _leaves.Select(leaf => new ArraySegment<MappedExtent>(leaf.Items, 0, leaf.Count))]);
 
     /// <summary>The place of the first extent that ends after <paramref name="lba"/>; past the end where there is none.</summary>
     private (int Leaf, int Item) Seek(ulong lba)
@@ -131,7 +127,7 @@ public sealed class ExtentMap(ILiveness? liveness)
         return low == _leaves.Count ? (low, 0) : (low, _leaves[low].FirstEndingAfter(lba));
     }
 
-    private void RemoveRange(ulong from, ulong to, LogPosition by)
+    private void RemoveRange(ulong from, ulong to)
     {
         var (index, item) = Seek(from);
         while (index < _leaves.Count)
@@ -150,13 +146,13 @@ public sealed class ExtentMap(ILiveness? liveness)
 
             if (item == 0 && _leaves[index].Items[0].Lba >= from && _leaves[index].Last.End <= to)
             {
-                RemoveLeaves(index, to, by);
+                RemoveLeaves(index, to);
                 continue;
             }
 
-            var leaf = Own(index);
+            var leaf = _leaves[index];
             var extent = leaf.Items[item];
-            Forget(extent, by);
+            Forget(extent);
             if (extent.Lba < from)
             {
                 leaf.Items[item] = Remember(extent.Clip(extent.Lba, from));
@@ -174,20 +170,20 @@ public sealed class ExtentMap(ILiveness? liveness)
             }
             else
             {
-                item = RemoveContained(index, item, to, by);
+                item = RemoveContained(index, item, to);
             }
         }
     }
 
     /// <summary>Drops the run of whole leaves that end by <paramref name="to"/>: a trim of the whole disk moves no extent.</summary>
-    private void RemoveLeaves(int index, ulong to, LogPosition by)
+    private void RemoveLeaves(int index, ulong to)
     {
         var last = index;
         for (; last < _leaves.Count && _leaves[last].Last.End <= to; last++)
         {
             for (var i = 0; i < _leaves[last].Count; i++)
             {
-                Forget(_leaves[last].Items[i], by);
+                Forget(_leaves[last].Items[i]);
             }
         }
 
@@ -195,13 +191,13 @@ public sealed class ExtentMap(ILiveness? liveness)
     }
 
     /// <summary>Drops the extents from an item on that lie wholly below <paramref name="to"/>; the first is forgotten already.</summary>
-    private int RemoveContained(int index, int item, ulong to, LogPosition by)
+    private int RemoveContained(int index, int item, ulong to)
     {
         var leaf = _leaves[index];
         var last = item + 1;
         while (last < leaf.Count && leaf.Items[last].End <= to)
         {
-            Forget(leaf.Items[last++], by);
+            Forget(leaf.Items[last++]);
         }
 
         leaf.RemoveAt(item, last - item);
@@ -235,8 +231,8 @@ public sealed class ExtentMap(ILiveness? liveness)
 
         Count -= 1;
         Tally(before, -1);
-        liveness?.Removed(before, extent.Position);
-        Own(index).Items[item - 1] = Remember(before with { Sectors = before.Sectors + extent.Sectors });
+        liveness?.Removed(before);
+        _leaves[index].Items[item - 1] = Remember(before with { Sectors = before.Sectors + extent.Sectors });
         return true;
     }
 
@@ -251,16 +247,16 @@ public sealed class ExtentMap(ILiveness? liveness)
             }
             else
             {
-                _leaves.Add(new Leaf(_epoch));
+                _leaves.Add(new Leaf());
             }
         }
 
-        var leaf = Own(index);
+        var leaf = _leaves[index];
         if (leaf.Count == LeafCapacity)
         {
             // Ascending writes fill leaves to the brim; others split in the middle.
             var at = item == LeafCapacity && index == _leaves.Count - 1 ? LeafCapacity : LeafCapacity / 2;
-            _leaves.Insert(index + 1, leaf.SplitAt(at, _epoch));
+            _leaves.Insert(index + 1, leaf.SplitAt(at));
             if (item > at || at == LeafCapacity)
             {
                 index++;
@@ -272,18 +268,6 @@ public sealed class ExtentMap(ILiveness? liveness)
         leaf.InsertAt(item, Remember(extent));
     }
 
-    private Leaf Own(int index)
-    {
-        var leaf = _leaves[index];
-        if (leaf.Epoch != _epoch)
-        {
-            leaf = leaf.Copy(_epoch);
-            _leaves[index] = leaf;
-        }
-
-        return leaf;
-    }
-
     private MappedExtent Remember(in MappedExtent extent)
     {
         Count++;
@@ -292,11 +276,11 @@ public sealed class ExtentMap(ILiveness? liveness)
         return extent;
     }
 
-    private void Forget(in MappedExtent extent, LogPosition by)
+    private void Forget(in MappedExtent extent)
     {
         Count--;
         Tally(extent, -1);
-        liveness?.Removed(extent, by);
+        liveness?.Removed(extent);
     }
 
     private void Tally(in MappedExtent extent, int sign)
@@ -309,14 +293,11 @@ public sealed class ExtentMap(ILiveness? liveness)
         }
     }
 
-    private sealed class Leaf(int epoch)
+    private sealed class Leaf
     {
         public MappedExtent[] Items { get; private init; } = new MappedExtent[LeafCapacity];
 
         public int Count { get; private set; }
-
-        /// <summary>The map's epoch when this leaf was made: older than the map's means that a snapshot shares it.</summary>
-        public int Epoch { get; } = epoch;
 
         public ref readonly MappedExtent Last => ref Items[Count - 1];
 
@@ -353,25 +334,18 @@ public sealed class ExtentMap(ILiveness? liveness)
             Count -= count;
         }
 
-        public Leaf SplitAt(int item, int newEpoch)
+        public Leaf SplitAt(int item)
         {
-            var right = new Leaf(newEpoch) { Count = Count - item };
+            var right = new Leaf { Count = Count - item };
             Array.Copy(Items, item, right.Items, 0, right.Count);
             Count = item;
             return right;
         }
-
-        public Leaf Copy(int newEpoch)
-        {
-            var copy = new Leaf(newEpoch) { Count = Count };
-            Array.Copy(Items, copy.Items, Count);
-            return copy;
-        }
     }
 }
 
-/// <summary>A map as it stood at one moment: sorted runs of extents.</summary>
-public sealed class ExtentSnapshot(IReadOnlyList<ArraySegment<MappedExtent>> leaves)
+/// <summary>All that a map holds: sorted runs of extents.</summary>
+public sealed class ExtentRuns(IReadOnlyList<ArraySegment<MappedExtent>> leaves)
 {
     /// <summary>Extents in all.</summary>
     public int Count => leaves.Sum(leaf => leaf.Count);

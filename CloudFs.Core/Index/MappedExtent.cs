@@ -64,7 +64,5 @@ public interface ILiveness
     void Added(in MappedExtent extent);
 
     /// <summary>An extent was unmapped. A split is one removed and two added.</summary>
-    /// <param name="extent">What is no longer mapped.</param>
-    /// <param name="by">The entry that superseded it: only once that is durable is the old one dispensable.</param>
-    void Removed(in MappedExtent extent, LogPosition by);
+    void Removed(in MappedExtent extent);
 }

@@ -380,7 +380,7 @@ public sealed class SegmentTable : ILiveness
     public void Added(in MappedExtent extent) => Change(
         extent.Position, 1, 0, extent.Content == MappedContent.Data ? (int)extent.Sectors : 0);
 
-    public void Removed(in MappedExtent extent, LogPosition by) => Change(
+    public void Removed(in MappedExtent extent) => Change(
         extent.Position, -1, 0, extent.Content == MappedContent.Data ? -(int)extent.Sectors : 0);
 
     /// <summary>New trees took the place of the old ones.</summary>

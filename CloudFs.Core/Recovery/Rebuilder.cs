@@ -215,7 +215,7 @@ internal sealed class Rebuilder(
         var layers = map.Freeze();
         var newest = new ExtentMap(null);
         var found = new MappedExtent[64];
-        foreach (var extent in layers.SelectMany(layer => layer.Snapshot().Leaves).SelectMany(leaf => leaf))
+        foreach (var extent in layers.SelectMany(layer => layer.Runs().Leaves).SelectMany(leaf => leaf))
         {
             for (var lba = extent.Lba; lba < extent.End;)
             {
@@ -230,12 +230,12 @@ internal sealed class Rebuilder(
         }
 
         var delta = new LivenessDelta();
-        var root = await tree.MergeAsync(map.Tree, newest.Snapshot(), [], delta);
+        var root = await tree.MergeAsync(map.Tree, newest.Runs(), [], delta);
         map.Merged(root, layers, 0);
         segments.Apply(delta);
-        foreach (var extent in layers.SelectMany(layer => layer.Snapshot().Leaves).SelectMany(leaf => leaf))
+        foreach (var extent in layers.SelectMany(layer => layer.Runs().Leaves).SelectMany(leaf => leaf))
         {
-            segments.Removed(extent, LogPosition.None);
+            segments.Removed(extent);
         }
 
         // No checkpoint leads to the pages that were replaced.

@@ -112,7 +112,7 @@ internal sealed class RebuiltDisk(Id160 id, SegmentTable segments)
         State.Secret = head.View is { } inForce ? secrets.GetValueOrDefault((Id, inForce.Hash)) : default;
         if (head.Deleted)
         {
-            State.Map.Clear(LogPosition.None);
+            State.Map.Clear();
         }
 
         if (_hasLost && head.Attributes is { } attributes)

@@ -134,7 +134,7 @@ public sealed class RollForward(
             if (state.Head.View is null)
             {
                 report.AddDamage("orphan", $"disk {id}: its entries are there, but no view of it: it is left out");
-                state.Map.Clear(LogPosition.None);
+                state.Map.Clear();
                 disks.Remove(id);
             }
 

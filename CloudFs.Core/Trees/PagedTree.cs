@@ -72,7 +72,7 @@ public sealed class PagedTree(IndexSpace space, PageCache cache, IBlockDevice de
     /// <exception cref="IndexSpaceException">There is no room.</exception>
     /// <exception cref="DeviceException">The device failed.</exception>
     public ValueTask<TreeRoot> MergeAsync(
-        TreeRoot root, ExtentSnapshot layer, IReadOnlyList<ExtentMove> moves, ITreeLiveness liveness) =>
+        TreeRoot root, ExtentRuns layer, IReadOnlyList<ExtentMove> moves, ITreeLiveness liveness) =>
         new TreeMerge(space, _pages, root, layer, moves, liveness).RunAsync();
 
     /// <summary>The empty tree, in place of this one: every extent is removed, every page released. Throws as a merge does.</summary>

@@ -27,7 +27,7 @@ internal sealed class TreeMerge
     private ulong _released;
 
     public TreeMerge(
-        IndexSpace space, TreePages pages, in TreeRoot root, ExtentSnapshot layer, IReadOnlyList<ExtentMove> moves,
+        IndexSpace space, TreePages pages, in TreeRoot root, ExtentRuns layer, IReadOnlyList<ExtentMove> moves,
         ITreeLiveness liveness)
     {
         _space = space;

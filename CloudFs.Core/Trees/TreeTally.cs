@@ -33,7 +33,7 @@ internal sealed class TreeTally(ITreeLiveness liveness, in TreeRoot root)
 }
 
 /// <summary>Goes through the extents of a layer, in order.</summary>
-internal sealed class LayerCursor(ExtentSnapshot layer)
+internal sealed class LayerCursor(ExtentRuns layer)
 {
     private int _leaf = FirstWithItems(layer, 0);
     private int _item;
@@ -53,7 +53,7 @@ internal sealed class LayerCursor(ExtentSnapshot layer)
         }
     }
 
-    private static int FirstWithItems(ExtentSnapshot layer, int leaf)
+    private static int FirstWithItems(ExtentRuns layer, int leaf)
     {
         while (leaf < layer.Leaves.Count && layer.Leaves[leaf].Count == 0)
         {

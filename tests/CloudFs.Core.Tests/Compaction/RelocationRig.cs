@@ -228,7 +228,7 @@ internal sealed class RelocationRig
     public ulong LiveSectors(ulong use) => _maps.Values.Aggregate(0UL, (sum, map) => sum + Extents(map)
         .Where(extent => extent.Position.Use == use).Aggregate(0UL, (sectors, extent) => sectors + extent.Sectors));
 
-    public static IEnumerable<MappedExtent> Extents(ExtentMap map) => map.Snapshot().Leaves.SelectMany(leaf => leaf);
+    public static IEnumerable<MappedExtent> Extents(ExtentMap map) => map.Runs().Leaves.SelectMany(leaf => leaf);
 
     public static ValueTask CheckPace(int bytes)
     {

@@ -16,17 +16,12 @@ public sealed class ExtentMapTests
         var liveness = new CountingLiveness();
         var map = new ExtentMap(liveness);
         var model = new MappedExtent?[Sectors];
-        var snapshots = new List<(ExtentSnapshot Snapshot, List<MappedExtent> Copy)>();
         for (var step = 1; step <= 800; step++)
         {
             switch (random.Next(40))
             {
-                case 0:
-                    var snapshot = map.Snapshot();
-                    snapshots.Add((snapshot, Flat(snapshot)));
-                    break;
-                case 1 when random.Next(5) == 0:
-                    map.Clear(new LogPosition(1, (uint)step));
+                case 0 when random.Next(5) == 0:
+                    map.Clear();
                     Array.Clear(model);
                     break;
                 case < 8:
@@ -38,16 +33,12 @@ public sealed class ExtentMapTests
             }
         }
 
-        var now = Flat(map.Snapshot());
+        var now = Flat(map.Runs());
         AssertSame(now, model);
         Assert.Equal(now.Count, map.Count);
         Assert.Equal((ulong)now.Where(e => e.Content == MappedContent.Data).Sum(e => (long)e.Sectors), map.DataSectors);
         Assert.Equal((ulong)now.Where(e => e.Content == MappedContent.Lost).Sum(e => (long)e.Sectors), map.LostSectors);
         Assert.Equal(CountingLiveness.Recount(now), liveness.References);
-        foreach (var (snapshot, copy) in snapshots)
-        {
-            Assert.Equal(copy, Flat(snapshot));
-        }
     });
 
     private static MappedExtent RandomExtent(Random random, int step)
@@ -108,7 +99,7 @@ public sealed class ExtentMapTests
         }
     }
 
-    private static List<MappedExtent> Flat(ExtentSnapshot snapshot) => [.. snapshot.Leaves.SelectMany(leaf => leaf)];
+    private static List<MappedExtent> Flat(ExtentRuns runs) => [.. runs.Leaves.SelectMany(leaf => leaf)];
 
     private sealed class CountingLiveness : ILiveness
     {
@@ -127,7 +118,7 @@ public sealed class ExtentMapTests
 
         public void Added(in MappedExtent extent) => Change(extent, 1);
 
-        public void Removed(in MappedExtent extent, LogPosition by) => Change(extent, -1);
+        public void Removed(in MappedExtent extent) => Change(extent, -1);
 
         private void Change(in MappedExtent extent, int sign)
         {

@@ -59,10 +59,10 @@ public sealed class TreeFiguresTests(ITestOutputHelper output)
             map.Apply(Write(random, ++entry));
         }
 
-        return MergeAndSettleAsync(rig, map.Snapshot());
+        return MergeAndSettleAsync(rig, map.Runs());
     }
 
-    private static async Task MergeAndSettleAsync(TreeRig rig, ExtentSnapshot layer)
+    private static async Task MergeAndSettleAsync(TreeRig rig, ExtentRuns layer)
     {
         await rig.MergeAsync(layer);
         rig.Space.Settle();

@@ -88,7 +88,7 @@ internal sealed class TreeRig
         Tree = new PagedTree(Space, Cache, Device);
     }
 
-    public static ExtentSnapshot NoLayer { get; } = new([]);
+    public static ExtentRuns NoLayer { get; } = new([]);
 
     public MemoryDevice Device { get; }
 
@@ -105,7 +105,7 @@ internal sealed class TreeRig
     public TreeRoot Root { get; set; }
 
     /// <summary>Layer of extents that need not ascend.</summary>
-    public static ExtentSnapshot Layer(IEnumerable<MappedExtent> extents)
+    public static ExtentRuns Layer(IEnumerable<MappedExtent> extents)
     {
         var map = new ExtentMap(null);
         foreach (var extent in extents)
@@ -113,14 +113,14 @@ internal sealed class TreeRig
             map.Apply(extent);
         }
 
-        return map.Snapshot();
+        return map.Runs();
     }
 
     public static MappedExtent Data(ulong lba, ulong sectors, ulong lsn) => new(
         lba, sectors, MappedContent.Data, 0, lsn, new LogPosition(1 + (lsn / 3000), (uint)(lsn % 3000) * 5120));
 
     /// <summary>Extents with LSNs and positions from all over, so that few fit a leaf, and trees grow high.</summary>
-    public static ExtentSnapshot Wide(int count) => Layer(Enumerable.Range(0, count).Select(i => new MappedExtent(
+    public static ExtentRuns Wide(int count) => Layer(Enumerable.Range(0, count).Select(i => new MappedExtent(
         (ulong)i * 16, 8, MappedContent.Data, 0, (ulong)(i + 1) * 0x9E3779B97F4A7, new LogPosition((ulong)(i + 1) * 0x9E3779B97F4A7C00))));
 
     public void Forget(long cacheBytes = 4 << 20)
@@ -129,7 +129,7 @@ internal sealed class TreeRig
         Tree = new PagedTree(Space, Cache, Device);
     }
 
-    public async Task MergeAsync(ExtentSnapshot layer, params ExtentMove[] moves) =>
+    public async Task MergeAsync(ExtentRuns layer, params ExtentMove[] moves) =>
         Root = await Tree.MergeAsync(Root, layer, moves, References);
 
     public async Task<List<MappedExtent>> AllAsync(TreeRoot? root = null, ulong from = 0)
@@ -200,7 +200,7 @@ internal sealed class SectorModel(int sectors)
 
     public MappedExtent? this[int lba] => _all[lba];
 
-    public void Apply(ExtentSnapshot layer, IEnumerable<ExtentMove> moves)
+    public void Apply(ExtentRuns layer, IEnumerable<ExtentMove> moves)
     {
         foreach (var move in moves)
         {

@@ -80,7 +80,7 @@ internal sealed class Audit(StorageEngine engine)
 
     private bool CountMemory(DiskState state)
     {
-        foreach (var extent in state.Map.Layers.SelectMany(layer => layer.Snapshot().Leaves).SelectMany(leaf => leaf))
+        foreach (var extent in state.Map.Layers.SelectMany(layer => layer.Runs().Leaves).SelectMany(leaf => leaf))
         {
             if (!extent.Position.IsNone)
             {
