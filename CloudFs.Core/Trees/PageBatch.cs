@@ -1,9 +1,13 @@
+using System.Buffers;
 using CloudFs.Core.Index;
 
 namespace CloudFs.Core.Trees;
 
-/// <summary>Pages on their way to the device: those that adjoin go in one write, of up to 1 MiB.</summary>
-internal sealed class PageBatch(IndexSpace space)
+/// <summary>
+/// Pages on their way to the device: those that adjoin go in one write, of up to 1 MiB. Its memory is borrowed: each merge has
+/// a batch of its own, and large arrays thrown away after each would stay in the heap as holes.
+/// </summary>
+internal sealed class PageBatch(IndexSpace space) : IDisposable
 {
     private const int WritePages = (1 << 20) / IndexPageLayout.Size;
 
@@ -11,7 +15,7 @@ internal sealed class PageBatch(IndexSpace space)
     private const int FirstPages = 8;
 
     private readonly List<ulong> _numbers = [];
-    private byte[] _bytes = new byte[FirstPages * IndexPageLayout.Size];
+    private byte[] _bytes = ArrayPool<byte>.Shared.Rent(FirstPages * IndexPageLayout.Size);
 
     /// <summary>True when it is time to write. One may still add to it: nobody awaits in the middle of a leaf's row.</summary>
     public bool IsFull => _numbers.Count >= WritePages;
@@ -20,9 +24,12 @@ internal sealed class PageBatch(IndexSpace space)
     public Span<byte> Add(ulong page)
     {
         var start = _numbers.Count * IndexPageLayout.Size;
-        if (start == _bytes.Length)
+        if (start + IndexPageLayout.Size > _bytes.Length)
         {
-            Array.Resize(ref _bytes, _bytes.Length * 2);
+            var larger = ArrayPool<byte>.Shared.Rent(_bytes.Length * 2);
+            _bytes.AsSpan(0, start).CopyTo(larger);
+            ArrayPool<byte>.Shared.Return(_bytes);
+            _bytes = larger;
         }
 
         _numbers.Add(page);
@@ -41,12 +48,14 @@ internal sealed class PageBatch(IndexSpace space)
             }
 
             await space.WriteAsync(
-                _numbers[first], _bytes.AsMemory(first * IndexPageLayout.Size, (next - first) * IndexPageLayout.Size))
-                ;
+                _numbers[first], _bytes.AsMemory(first * IndexPageLayout.Size, (next - first) * IndexPageLayout.Size));
         }
 
         _numbers.Clear();
     }
+
+    /// <summary>Gives the memory back; no page of it may be in use any more.</summary>
+    public void Dispose() => ArrayPool<byte>.Shared.Return(Interlocked.Exchange(ref _bytes, []));
 
     private static bool Adjoin(ulong page, ulong next) =>
         next == page + 1 && IndexPageNumber.PlaceOf(next).Segment == IndexPageNumber.PlaceOf(page).Segment;

@@ -134,8 +134,10 @@ public sealed class PageCache
                 }
 
                 var frame = Used < _pages.Length ? Used++ : Evict();
-                _slabs[frame / FramesInSlab] ??= new byte[
-                    Math.Min(FramesInSlab, _pages.Length - (frame / FramesInSlab * FramesInSlab)) * IndexPageLayout.Size];
+                // Pinned: so they lie apart, and the rest of the heap is small enough to be compacted when it has holes.
+                _slabs[frame / FramesInSlab] ??= GC.AllocateUninitializedArray<byte>(
+                    Math.Min(FramesInSlab, _pages.Length - (frame / FramesInSlab * FramesInSlab)) * IndexPageLayout.Size,
+                    pinned: true);
                 bytes[..IndexPageLayout.Size].CopyTo(BytesOf(frame));
                 ref var head = ref HeadOf(page);
                 (_pages[frame], _checks[frame], _next[frame], _isWanted[frame]) = (page, check, head, false);

@@ -71,9 +71,12 @@ public sealed class PagedTree(IndexSpace space, PageCache cache, IBlockDevice de
     /// <exception cref="TreeDamagedException">A page that is needed is damaged.</exception>
     /// <exception cref="IndexSpaceException">There is no room.</exception>
     /// <exception cref="DeviceException">The device failed.</exception>
-    public ValueTask<TreeRoot> MergeAsync(
-        TreeRoot root, ExtentRuns layer, IReadOnlyList<ExtentMove> moves, ITreeLiveness liveness) =>
-        new TreeMerge(space, _pages, root, layer, moves, liveness).RunAsync();
+    public async ValueTask<TreeRoot> MergeAsync(
+        TreeRoot root, ExtentRuns layer, IReadOnlyList<ExtentMove> moves, ITreeLiveness liveness)
+    {
+        using var batch = new PageBatch(space);
+        return await new TreeMerge(space, _pages, batch, root, layer, moves, liveness).RunAsync();
+    }
 
     /// <summary>The empty tree, in place of this one: every extent is removed, every page released. Throws as a merge does.</summary>
     public async ValueTask<TreeRoot> DropAsync(TreeRoot root, ulong byLsn, ITreeLiveness liveness)

@@ -27,14 +27,14 @@ internal sealed class TreeMerge
     private ulong _released;
 
     public TreeMerge(
-        IndexSpace space, TreePages pages, in TreeRoot root, ExtentRuns layer, IReadOnlyList<ExtentMove> moves,
+        IndexSpace space, TreePages pages, PageBatch batch, in TreeRoot root, ExtentRuns layer, IReadOnlyList<ExtentMove> moves,
         ITreeLiveness liveness)
     {
         _space = space;
         _pages = pages;
         _root = root;
         _moves = moves;
-        _batch = new PageBatch(space);
+        _batch = batch;
         _builder = new TreeBuilder(space, pages.Cache, _batch);
         _layer = new LayerCursor(layer);
         _tally = new TreeTally(liveness, root);
