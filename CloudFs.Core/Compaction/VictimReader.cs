@@ -91,10 +91,10 @@ internal sealed class VictimReader(IBlockDevice device, Id160 deviceId, SegmentW
 
     private async ValueTask<SegmentCatalog?> ScanAsync(int segment, SegmentFooter footer)
     {
-        var bytes = await walker.ReadSegmentAsync(segment);
-        OpenedBytes += bytes.Length;
+        using var bytes = await walker.ReadSegmentAsync(segment);
+        OpenedBytes += bytes.Memory.Length;
         var scan = SegmentScan.Scan(
-            bytes, deviceId, footer.Use, LogPosition.None, LogPosition.None, footer.CommitsEnd);
+            bytes.Memory, deviceId, footer.Use, LogPosition.None, LogPosition.None, footer.CommitsEnd);
         var catalog = new SegmentCatalog(footer.Use);
         foreach (var item in scan.Items)
         {

@@ -14,7 +14,7 @@ public sealed class EntryStream : IEntrySource
     private readonly Disk _disk;
     private readonly DiskServices _services;
     private readonly HeaderCursor _cursor;
-    private readonly byte[] _entry = new byte[EntryLayout.MaxHeaderLength + EntryLayout.MaxBodyLength];
+    private byte[] _entry = [];
     private ulong _next;
     private Id160 _previous;
     private int _length;
@@ -76,6 +76,14 @@ public sealed class EntryStream : IEntrySource
         if (!_previous.IsZero && fields.Previous != _previous)
         {
             throw GoneOr($"it does not follow {_previous}, the entry before it");
+        }
+
+        if (_entry.Length < fields.TotalLength)
+        {
+            // Most streams never meet the largest entry that there may be.
+            _entry = new byte[Math.Min(
+                (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)fields.TotalLength),
+                EntryLayout.MaxHeaderLength + EntryLayout.MaxBodyLength)];
         }
 
         header.CopyTo(_entry);

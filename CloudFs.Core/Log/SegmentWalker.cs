@@ -1,8 +1,28 @@
+using System.Buffers;
 using CloudFs.Core.Devices;
 using CloudFs.Core.Layout;
 using CloudFs.Core.Primitives;
 
 namespace CloudFs.Core.Log;
+
+/// <summary>All bytes of a segment, in memory that goes back to where it came from: nothing may refer to them afterwards.</summary>
+public sealed class SegmentBytes : IDisposable
+{
+    // Sixteen mebibytes for each segment that is looked through would else have to be had from the system, page by page.
+    private byte[]? _bytes = ArrayPool<byte>.Shared.Rent(DeviceGeometry.SegmentBytes);
+
+    /// <summary>The bytes.</summary>
+    public Memory<byte> Memory => _bytes.AsMemory(0, DeviceGeometry.SegmentBytes);
+
+    public void Dispose()
+    {
+        if (_bytes is { } bytes)
+        {
+            _bytes = null;
+            ArrayPool<byte>.Shared.Return(bytes);
+        }
+    }
+}
 
 /// <summary>Reads whole segments, for recovery, for verifying, and where a footer can't be had.</summary>
 public sealed class SegmentWalker(IBlockDevice device, SegmentTable segments, Id160 deviceId)
@@ -10,17 +30,17 @@ public sealed class SegmentWalker(IBlockDevice device, SegmentTable segments, Id
     /// <summary>All bytes of a segment. A part that the device can't read comes as zeroes: the scan will say what is missing.</summary>
     /// <param name="segment">Which.</param>
     /// <param name="unreadable">Gets the pieces that can't be read, in order; null where nobody asks.</param>
-    public async ValueTask<ReadOnlyMemory<byte>> ReadSegmentAsync(int segment, List<Range>? unreadable = null)
+    public async ValueTask<SegmentBytes> ReadSegmentAsync(int segment, List<Range>? unreadable = null)
     {
-        var bytes = GC.AllocateUninitializedArray<byte>(DeviceGeometry.SegmentBytes);
+        var bytes = new SegmentBytes();
         var start = DeviceGeometry.SegmentOffset(segment);
         try
         {
-            await device.ReadAsync(start, bytes);
+            await device.ReadAsync(start, bytes.Memory);
         }
         catch (DeviceException)
         {
-            await ReadPiecesAsync(start, bytes, unreadable ?? []);
+            await ReadPiecesAsync(start, bytes.Memory, unreadable ?? []);
         }
 
         return bytes;
@@ -67,9 +87,9 @@ public sealed class SegmentWalker(IBlockDevice device, SegmentTable segments, Id
             return null;
         }
 
-        var bytes = await ReadSegmentAsync(segment);
+        using var bytes = await ReadSegmentAsync(segment);
         var everything = new LogPosition(use + 1, 0);
-        var scan = SegmentScan.Scan(bytes, deviceId, use, everything, everything, commitsEnd: -1);
+        var scan = SegmentScan.Scan(bytes.Memory, deviceId, use, everything, everything, commitsEnd: -1);
         var catalog = new SegmentCatalog(use) { IsIncomplete = scan.Holes.Count > 0 };
         foreach (var item in scan.Items)
         {
@@ -82,14 +102,14 @@ public sealed class SegmentWalker(IBlockDevice device, SegmentTable segments, Id
         return segments.TryLocate(use, out var after) && after == segment ? catalog : null;
     }
 
-    private async ValueTask ReadPiecesAsync(ulong start, byte[] bytes, List<Range> unreadable)
+    private async ValueTask ReadPiecesAsync(ulong start, Memory<byte> bytes, List<Range> unreadable)
     {
         const int piece = 4096;
         for (var offset = 0; offset < bytes.Length; offset += piece)
         {
-            if (!await TryReadAsync(start + (ulong)offset, bytes.AsMemory(offset, piece)))
+            if (!await TryReadAsync(start + (ulong)offset, bytes.Slice(offset, piece)))
             {
-                bytes.AsSpan(offset, piece).Clear();
+                bytes.Span.Slice(offset, piece).Clear();
                 unreadable.Add(offset..(offset + piece));
             }
         }

@@ -114,8 +114,8 @@ internal sealed class Rebuilder(
     /// </summary>
     private async Task<SegmentCatalog> ScanAsync(ulong use, int segment, int commitsEnd)
     {
-        var bytes = await _walker.ReadSegmentAsync(segment);
-        var scan = SegmentScan.Scan(bytes, deviceId, use, LogPosition.None, LogPosition.None, commitsEnd);
+        using var bytes = await _walker.ReadSegmentAsync(segment);
+        var scan = SegmentScan.Scan(bytes.Memory, deviceId, use, LogPosition.None, LogPosition.None, commitsEnd);
         var isWhole = scan.Holes.Count == 0 && scan.Items.All(item => item.Kind == ScannedKind.Whole);
         if (isWhole && LogPosition.IsRelocation(use))
         {

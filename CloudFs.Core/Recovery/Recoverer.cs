@@ -250,16 +250,17 @@ public sealed class Recoverer(
         }
 
         var commitsEnd = footer?.CommitsEnd ?? -1;
-        var (scan, bytes) = await new CarefulScan(_walker, label.DeviceId).ScanAsync(segment, use, durable, written, commitsEnd);
+        var (scan, read) = await new CarefulScan(_walker, label.DeviceId).ScanAsync(segment, use, durable, written, commitsEnd);
+        using var bytes = read;
         if (footer is null && await HasFollowerAsync(use, known, scan.NextSegment))
         {
             report.AddDamage("damaged-footer", $"the footer of segment {segment} (use {use}) is missing: its commits are read instead");
             commitsEnd = await _mender.FindCommitsEndAsync(scan, use, known.GetValueOrDefault(use + 1, -1));
-            scan = SegmentScan.Scan(bytes, label.DeviceId, use, Start(use + 1), Start(use + 1), commitsEnd);
+            scan = SegmentScan.Scan(bytes.Memory, label.DeviceId, use, Start(use + 1), Start(use + 1), commitsEnd);
             _segments.Seal(use, 0, use);
         }
 
-        await ApplyScanAsync(scan, bytes, segment, use, from);
+        await ApplyScanAsync(scan, bytes.Memory, segment, use, from);
         _nextCommit = Math.Max(_nextCommit, scan.LastSequence + 1);
         if (commitsEnd < 0 && scan.End == DeviceGeometry.SegmentBytes)
         {
@@ -444,8 +445,8 @@ public sealed class Recoverer(
             return fault == LayoutFault.None;
         }
 
-        var bytes = await _walker.ReadSegmentAsync(segment);
-        return SegmentScan.Scan(bytes, label.DeviceId, use, LogPosition.None, LogPosition.None, -1)
+        using var bytes = await _walker.ReadSegmentAsync(segment);
+        return SegmentScan.Scan(bytes.Memory, label.DeviceId, use, LogPosition.None, LogPosition.None, -1)
             is { Frames.Count: > 0 } or { IsTorn: true };
     }
 

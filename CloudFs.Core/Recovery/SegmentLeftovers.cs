@@ -14,8 +14,8 @@ internal sealed class SegmentLeftovers(
         var open = segments.Snapshot().Where(kept => kept.State == SegmentState.Open && LogPosition.IsRelocation(kept.Use));
         foreach (var (segment, use) in open.Select(kept => (kept.Segment, kept.Use)).ToList())
         {
-            var bytes = await walker.ReadSegmentAsync(segment);
-            var scan = SegmentScan.Scan(bytes, deviceId, use, LogPosition.None, LogPosition.None, -1);
+            using var bytes = await walker.ReadSegmentAsync(segment);
+            var scan = SegmentScan.Scan(bytes.Memory, deviceId, use, LogPosition.None, LogPosition.None, -1);
             if (!await mender.TryMendAsync(scan, segment, use, (int)scan.End, -1))
             {
                 report.AddDamage("damaged-copies", $"not all of segment {segment} (use {use}), which compaction was filling, can be read");

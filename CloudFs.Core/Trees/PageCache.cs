@@ -80,7 +80,7 @@ public sealed class PageCache
         public int Used;
 
         private const int None = -1;
-        private const int FramesInSlab = 32;
+        private const int FramesInSlab = 8;
 
         private readonly Lock _lock = new();
         private readonly ulong[] _pages;

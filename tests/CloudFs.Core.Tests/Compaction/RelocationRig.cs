@@ -198,7 +198,8 @@ internal sealed class RelocationRig
         {
             Assert.True(Table.TryLocate(use, out var segment));
             var walker = new SegmentWalker(device, Table, LayoutSamples.Device);
-            var bytes = await walker.ReadSegmentAsync(segment);
+            using var read = await walker.ReadSegmentAsync(segment);
+            var bytes = read.Memory;
             var footer = await walker.ReadFooterAsync(segment, use);
             Assert.True(footer is not null || Table.StateOf(segment) != SegmentState.Sealed || !ReferenceEquals(device, Device));
             var scan = SegmentScan.Scan(

@@ -244,8 +244,8 @@ internal sealed class MemoryDevice : IBlockDevice
     {
         lock (_lock)
         {
-            _visible.Write(offset, new byte[length]);
-            _durable.Write(offset, new byte[length]);
+            _visible.Clear(offset, length);
+            _durable.Clear(offset, length);
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Collections.Concurrent;
 using CloudFs.Core.Engine;
 using CloudFs.Core.Layout;
@@ -23,10 +24,20 @@ internal sealed class SimulatedHost(Simulation simulation, Random random, Memory
 {
     private const int Slots = 2;
 
+    /// <summary>Of a region's table of slots (docs/format/write-buffer.md).</summary>
+    private const int SlotTable = 512;
+    private const int SlotEntry = 64;
+    private const int SlotFilled = 16;
+
+    /// <summary>As many pages as an index of these devices can have, and tables that are made quickly.</summary>
+    private const long IndexCacheBytes = 4 << 20;
+    private const int SpareRegionsMax = 48;
+
     private static readonly ConcurrentBag<byte[]> Regions = [];
 
     private readonly Random _ids = new(random.Next());
-    private byte[] _region = Rent();
+    private readonly List<byte[]> _rented = [];
+    private byte[] _region = [];
     private byte _boot = 1;
 
     public MemoryDevice Device { get; private set; } = device;
@@ -53,6 +64,11 @@ internal sealed class SimulatedHost(Simulation simulation, Random random, Memory
     public async Task<bool> TryOpenAsync()
     {
         Device.Pause = simulation.PauseAsync;
+        if (_region.Length == 0)
+        {
+            _region = Rent();
+        }
+
         var opening = OpenAsync(Device, _region, _boot);
         await Task.WhenAny(opening, Device.Stopped);
         if (!opening.IsCompleted)
@@ -91,7 +107,7 @@ internal sealed class SimulatedHost(Simulation simulation, Random random, Memory
         }
         else
         {
-            _region.CopyTo(region, 0);
+            CopyRegion(_region, region);
         }
 
         _region = region;
@@ -122,20 +138,51 @@ internal sealed class SimulatedHost(Simulation simulation, Random random, Memory
 
     public void Dispose()
     {
-        if (Regions.Count < 16)
+        foreach (var region in _rented)
         {
-            Regions.Add(_region);
+            if (Regions.Count < SpareRegionsMax)
+            {
+                Regions.Add(region);
+            }
+        }
+
+        _rented.Clear();
+    }
+
+    /// <summary>What a process leaves in its region: whose it is, and what of each slot is whole.</summary>
+    private static void CopyRegion(ReadOnlySpan<byte> from, Span<byte> to)
+    {
+        if (from.IsEmpty)
+        {
+            return;
+        }
+
+        from[..WriteBuffer.HeaderBytes].CopyTo(to);
+        for (var slot = 0; slot < Slots; slot++)
+        {
+            var entry = from.Slice(SlotTable + (slot * SlotEntry), SlotEntry);
+            if (BinaryPrimitives.ReadUInt64LittleEndian(entry) != 0)
+            {
+                var filled = (int)Math.Min(BinaryPrimitives.ReadUInt64LittleEndian(entry[SlotFilled..]), WriteBuffer.SlotBytes);
+                var start = WriteBuffer.HeaderBytes + (slot * WriteBuffer.SlotBytes);
+                from.Slice(start, filled).CopyTo(to[start..]);
+            }
         }
     }
 
-    private static byte[] Rent()
+    /// <summary>A region that is nobody's until this host is disposed of: the one before may still be written to by an engine that died.</summary>
+    private byte[] Rent()
     {
-        if (!Regions.TryTake(out var region))
+        if (Regions.TryTake(out var region))
         {
-            return new byte[WriteBuffer.RegionBytes(Slots)];
+            region.AsSpan(0, WriteBuffer.HeaderBytes).Clear();
+        }
+        else
+        {
+            region = new byte[WriteBuffer.RegionBytes(Slots)];
         }
 
-        region.AsSpan(0, WriteBuffer.HeaderBytes).Clear();
+        _rented.Add(region);
         return region;
     }
 
@@ -145,6 +192,7 @@ internal sealed class SimulatedHost(Simulation simulation, Random random, Memory
             Device = device,
             OpenBuffer = _ => new EngineBuffer(region, () => region.AsSpan(0, WriteBuffer.HeaderBytes).Clear()),
             Boot = new Id160([.. Enumerable.Repeat(boot, Id160.Size)]),
+            IndexCacheBytes = IndexCacheBytes,
             ScrubRate = ScrubRate,
             ScrubInterval = ScrubInterval,
         },

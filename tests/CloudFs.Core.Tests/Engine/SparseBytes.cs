@@ -63,6 +63,28 @@ internal sealed class SparseBytes
         }
     }
 
+    /// <summary>Makes a range zeroes; chunks that lie in it whole are as though they had never been written.</summary>
+    public void Clear(ulong offset, int length)
+    {
+        while (length > 0)
+        {
+            var (index, within) = (offset / ChunkBytes, (int)(offset % ChunkBytes));
+            var part = Math.Min(length, ChunkBytes - within);
+            if (part == ChunkBytes)
+            {
+                _chunks.Remove(index);
+                _owned.Remove(index);
+            }
+            else if (_chunks.ContainsKey(index))
+            {
+                Own(index, false).AsSpan(within, part).Clear();
+            }
+
+            offset += (ulong)part;
+            length -= part;
+        }
+    }
+
     /// <summary>Takes a range over from another's: whole chunks are shared.</summary>
     public void Take(SparseBytes from, ulong offset, int length)
     {

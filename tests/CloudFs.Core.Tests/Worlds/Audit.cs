@@ -40,13 +40,18 @@ internal sealed class Audit(StorageEngine engine)
         var uses = engine.Services.Segments.Snapshot().Where(use => use.Use != 0).ToDictionary(use => use.Use);
         foreach (var (use, kept) in uses)
         {
-            Assert.True(
-                _trees.GetValueOrDefault(use) == (kept.References, kept.LiveSectors),
-                $"use {use} ({kept.State}): the trees have {_trees.GetValueOrDefault(use)}, "
-                + $"and ({kept.References}, {kept.LiveSectors}) is what the segment table says");
-            Assert.True(
-                _pins.GetValueOrDefault(use) == kept.Pins,
-                $"use {use} ({kept.State}): {_pins.GetValueOrDefault(use)} entries stay, and {kept.Pins} is what the segment table says");
+            if (_trees.GetValueOrDefault(use) != (kept.References, kept.LiveSectors))
+            {
+                Assert.Fail(
+                    $"use {use} ({kept.State}): the trees have {_trees.GetValueOrDefault(use)}, "
+                    + $"and ({kept.References}, {kept.LiveSectors}) is what the segment table says");
+            }
+
+            if (_pins.GetValueOrDefault(use) != kept.Pins)
+            {
+                Assert.Fail(
+                    $"use {use} ({kept.State}): {_pins.GetValueOrDefault(use)} entries stay, and {kept.Pins} is what the segment table says");
+            }
         }
 
         Assert.Equal([], _trees.Keys.Concat(_pins.Keys).Where(use => !uses.ContainsKey(use)));
@@ -84,9 +89,11 @@ internal sealed class Audit(StorageEngine engine)
         {
             if (!extent.Position.IsNone)
             {
-                Assert.True(
-                    engine.Services.Segments.TryLocate(extent.Position.Use, out _),
-                    $"{extent} is in force, and its segment was used for something else");
+                if (!engine.Services.Segments.TryLocate(extent.Position.Use, out _))
+                {
+                    Assert.Fail($"{extent} is in force, and its segment was used for something else");
+                }
+
                 _references++;
                 _sectors += extent.Content == MappedContent.Data ? (long)extent.Sectors : 0;
             }

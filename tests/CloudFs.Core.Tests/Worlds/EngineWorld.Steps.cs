@@ -1,3 +1,4 @@
+using System.Buffers;
 using CloudFs.Core.Devices;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Primitives;
@@ -306,6 +307,10 @@ internal sealed partial class EngineWorld
         }
     }
 
-    private async Task CheckRangeAsync(WorldDisk model, int offset, int length) =>
-        await model.CheckRangeAsync(Find(model), offset, new byte[length], () => ReadsMayFail, _digest);
+    private async Task CheckRangeAsync(WorldDisk model, int offset, int length)
+    {
+        var buffer = ArrayPool<byte>.Shared.Rent(length);
+        await model.CheckRangeAsync(Find(model), offset, buffer.AsMemory(0, length), () => ReadsMayFail, _digest);
+        ArrayPool<byte>.Shared.Return(buffer);
+    }
 }

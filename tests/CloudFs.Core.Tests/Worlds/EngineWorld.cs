@@ -112,6 +112,7 @@ internal sealed partial class EngineWorld : IDisposable
     public void Dispose()
     {
         _host.Dispose();
+        _models.ForEach(model => model.Dispose());
         _arena.Dispose();
     }
 

@@ -1,3 +1,4 @@
+using System.Buffers;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Format;
 using CloudFs.Core.Primitives;
@@ -11,47 +12,44 @@ namespace CloudFs.Core.Tests.Worlds;
 /// for, in order, and the array that they make. Knows which were acknowledged, and so what a recovery may come back with:
 /// a prefix of the chain that contains all that was acknowledged as durable.
 /// </summary>
-internal sealed class WorldDisk
+internal sealed class WorldDisk : IDisposable
 {
     private const int SectorBytes = EntryLayout.SectorSize;
 
-    private readonly List<Change> _changes = [];
+    private readonly List<DiskChange> _changes = [];
     private readonly Dictionary<ulong, Id160> _ids = [];
-    private byte[] _durableContents;
-    private string? _durableName;
-    private byte[] _contents;
+    private readonly WorldImage _durable;
+    private readonly WorldImage _image;
 
     public WorldDisk(Id160 id, DiskVersion first, int bytes, string? name)
     {
         Id = id;
         Newest = Acknowledged = Durable = first.Lsn;
         _ids[first.Lsn] = first.Id;
-        _durableContents = new byte[bytes];
-        _contents = new byte[bytes];
-        _durableName = Name = name;
+        _durable = new WorldImage(bytes, name);
+        _image = new WorldImage(bytes, name);
     }
 
     private WorldDisk(WorldDisk other)
     {
         Id = other.Id;
         (Newest, Acknowledged, Durable) = (other.Newest, other.Acknowledged, other.Durable);
-        (Name, ViewIsDue, IsDeleted, IsGone) = (other.Name, other.ViewIsDue, other.IsDeleted, other.IsGone);
+        (ViewIsDue, IsDeleted, IsGone) = (other.ViewIsDue, other.IsDeleted, other.IsGone);
         _changes.AddRange(other._changes);
         foreach (var (lsn, id) in other._ids)
         {
             _ids[lsn] = id;
         }
 
-        _durableContents = [.. other._durableContents];
-        _contents = [.. other._contents];
-        _durableName = other._durableName;
+        _durable = other._durable.Fork();
+        _image = other._image.Fork();
     }
 
     public Id160 Id { get; }
 
-    public string? Name { get; private set; }
+    public string? Name => _image.Name;
 
-    public int Bytes => _contents.Length;
+    public int Bytes => _image.Bytes;
 
     /// <summary>The newest entry that was asked for.</summary>
     public ulong Newest { get; private set; }
@@ -71,7 +69,14 @@ internal sealed class WorldDisk
     /// <summary>Its deletion is known to be durable, or it can't be had any more.</summary>
     public bool IsGone { get; private set; }
 
-    public ReadOnlySpan<byte> Contents => _contents;
+    public ReadOnlySpan<byte> Contents => _image.Contents;
+
+    /// <summary>Nobody looks at it any more.</summary>
+    public void Dispose()
+    {
+        _durable.Dispose();
+        _image.Dispose();
+    }
 
     /// <summary>A copy as of now.</summary>
     public WorldDisk Fork() => new(this);
@@ -85,7 +90,7 @@ internal sealed class WorldDisk
             // A write of data is cut into entries of up to 1 MiB that end where a page does.
             var skew = (offset + at) % EntryLayout.PageSize;
             var part = data is null ? length : Math.Min(length - at, EntryLayout.MaxBodyLength - skew);
-            Add(new Change(++Newest, ChangeKind.Contents, offset + at, part, data?.Slice(at, part), null));
+            Add(new DiskChange(++Newest, ChangeKind.Contents, offset + at, part, data?.Slice(at, part), null));
             at += part;
         }
     }
@@ -94,14 +99,14 @@ internal sealed class WorldDisk
     public void ChangeAttributes(int size, string? name)
     {
         NoteView();
-        Add(new Change(++Newest, ChangeKind.Attributes, 0, size, null, name));
+        Add(new DiskChange(++Newest, ChangeKind.Attributes, 0, size, null, name));
     }
 
     /// <summary>Notes a deletion that is about to be asked for.</summary>
     public void Delete()
     {
         NoteView();
-        Add(new Change(++Newest, ChangeKind.Deletion, 0, 0, null, null));
+        Add(new DiskChange(++Newest, ChangeKind.Deletion, 0, 0, null, null));
     }
 
     /// <summary>What was asked for last has ended so.</summary>
@@ -129,14 +134,18 @@ internal sealed class WorldDisk
     /// <summary>Up to here it was acknowledged as durable, or was shown as such.</summary>
     public void NoteDurable(ulong lsn)
     {
-        Assert.True(lsn <= Newest, $"disk {Id} says that LSN {lsn} is durable, and {Newest} is the newest");
+        if (lsn > Newest)
+        {
+            Assert.Fail($"disk {Id} says that LSN {lsn} is durable, and {Newest} is the newest");
+        }
+
         Durable = Math.Max(Durable, lsn);
         var count = _changes.FindIndex(change => change.Lsn > Durable);
         count = count < 0 ? _changes.Count : count;
         for (var i = 0; i < count; i++)
         {
             IsGone |= _changes[i].Kind == ChangeKind.Deletion;
-            Apply(_changes[i], ref _durableContents, ref _durableName);
+            _durable.Apply(_changes[i]);
         }
 
         _changes.RemoveRange(0, count);
@@ -195,7 +204,7 @@ internal sealed class WorldDisk
     public async Task<int> CheckContentsAsync(Disk disk, Random random, Func<bool> mayFail, Digest digest)
     {
         var bad = 0;
-        var buffer = new byte[Math.Min(Bytes, 300 * SectorBytes)];
+        var buffer = ArrayPool<byte>.Shared.Rent(300 * SectorBytes);
         for (var at = 0; at < Bytes;)
         {
             var length = Math.Min(Bytes - at, random.Next(1, 301) * SectorBytes);
@@ -203,6 +212,7 @@ internal sealed class WorldDisk
             at += length;
         }
 
+        ArrayPool<byte>.Shared.Return(buffer);
         return bad;
     }
 
@@ -214,9 +224,12 @@ internal sealed class WorldDisk
         if (status == IoStatus.Ok)
         {
             digest.Add(buffer.Span);
-            var same = buffer.Span.CommonPrefixLength(_contents.AsSpan(offset, buffer.Length));
-            Assert.True(
-                same == buffer.Length, $"byte {offset + same} of disk {Id} at LSN {Newest} is not what was written");
+            if (!buffer.Span.SequenceEqual(Contents.Slice(offset, buffer.Length)))
+            {
+                var same = buffer.Span.CommonPrefixLength(Contents.Slice(offset, buffer.Length));
+                Assert.Fail($"byte {offset + same} of disk {Id} at LSN {Newest} is not what was written");
+            }
+
             return 0;
         }
 
@@ -247,61 +260,45 @@ internal sealed class WorldDisk
         }
     }
 
-    private void Add(Change change)
+    private void Add(in DiskChange change)
     {
         _changes.Add(change);
         IsDeleted |= change.Kind == ChangeKind.Deletion;
-        var name = Name;
-        Apply(change, ref _contents, ref name);
-        Name = name;
+        _image.Apply(change);
     }
 
     /// <summary>Forgets what came after an entry that is not older than the durable one.</summary>
     private void Truncate(ulong lsn)
     {
         Newest = lsn;
-        if (_changes.RemoveAll(change => change.Lsn > lsn) == 0)
+        var kept = _changes.FindIndex(change => change.Lsn > lsn);
+        if (kept < 0)
         {
             return;
         }
 
-        _contents = [.. _durableContents];
-        var name = _durableName;
+        if (_changes.Exists(change => change.Kind == ChangeKind.Attributes))
+        {
+            _image.Take(_durable);
+        }
+        else
+        {
+            // A disk may be much larger than what is forgotten.
+            for (var i = kept; i < _changes.Count; i++)
+            {
+                if (_changes[i].Kind == ChangeKind.Contents)
+                {
+                    _image.Take(_durable, _changes[i]);
+                }
+            }
+        }
+
+        _changes.RemoveRange(kept, _changes.Count - kept);
         foreach (var change in _changes)
         {
-            Apply(change, ref _contents, ref name);
+            _image.Apply(change);
         }
 
-        Name = name;
         IsDeleted = IsGone || _changes.Exists(change => change.Kind == ChangeKind.Deletion);
     }
-
-    private static void Apply(in Change change, ref byte[] contents, ref string? name)
-    {
-        switch (change.Kind)
-        {
-            case ChangeKind.Attributes:
-                Array.Resize(ref contents, change.Length);
-                name = change.Name;
-                break;
-            case ChangeKind.Contents when change.Data is { } data:
-                data.Span.CopyTo(contents.AsSpan(change.Offset));
-                break;
-            case ChangeKind.Contents:
-                contents.AsSpan(change.Offset, change.Length).Clear();
-                break;
-            default:
-                break;
-        }
-    }
-
-    private enum ChangeKind
-    {
-        Contents,
-        Attributes,
-        Deletion,
-    }
-
-    private readonly record struct Change(
-        ulong Lsn, ChangeKind Kind, int Offset, int Length, ReadOnlyMemory<byte>? Data, string? Name);
 }
