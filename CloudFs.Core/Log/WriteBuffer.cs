@@ -83,7 +83,7 @@ public sealed class WriteBuffer
 
     /// <summary>A buffer in ordinary memory, which does not outlive the process.</summary>
     public static WriteBuffer InMemory(int slots = DefaultSlots) =>
-        Attach(new byte[RegionBytes(slots)], default, default, out _);
+        Attach(GC.AllocateUninitializedArray<byte>(RegionBytes(slots)), default, default, out _);
 
     /// <summary>Up to where the kernel has taken the log: what is bad below was not torn by the death of the process.</summary>
     public LogPosition Written

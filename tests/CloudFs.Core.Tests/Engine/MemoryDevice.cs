@@ -72,6 +72,9 @@ internal sealed class MemoryDevice : IBlockDevice
     /// <summary>Writes and flushes so far.</summary>
     public long Operations { get; private set; }
 
+    /// <summary>Which operation made durable what is durable.</summary>
+    public long LastFlush { get; private set; }
+
     /// <summary>Awaited before each operation: where others may come first.</summary>
     public Func<ValueTask>? Pause { get; set; }
 
@@ -153,11 +156,12 @@ internal sealed class MemoryDevice : IBlockDevice
     }
 
     /// <summary>A copy of the device as it is, for looking at.</summary>
-    public MemoryDevice Copy()
+    /// <param name="arena">Where it has its own chunks from; null for where this one has them from.</param>
+    public MemoryDevice Copy(ChunkArena? arena = null)
     {
         lock (_lock)
         {
-            return Next(_visible.Fork(), _durable.Fork(), [.. _unflushed]);
+            return Next(_visible.Fork(arena), _durable.Fork(arena), [.. _unflushed], arena);
         }
     }
 
@@ -171,7 +175,7 @@ internal sealed class MemoryDevice : IBlockDevice
             var choice = new PowerCutChoice(random, _unflushed.Count, PhysicalBlock);
             for (var i = 0; i < _unflushed.Count; i++)
             {
-                var (offset, length, _) = _unflushed[i];
+                var (offset, length, _, _) = _unflushed[i];
                 for (var at = 0; at < length; at += SectorBytes)
                 {
                     if (choice.Keeps(i, at, length))
@@ -186,11 +190,11 @@ internal sealed class MemoryDevice : IBlockDevice
     }
 
     /// <summary>The device as the next boot would find it when exactly these of the unflushed bytes were kept.</summary>
-    public MemoryDevice PowerCut(Func<int, int, bool> keeps)
+    public MemoryDevice PowerCut(Func<int, int, bool> keeps, ChunkArena arena)
     {
         lock (_lock)
         {
-            var found = _durable.Fork();
+            var found = _durable.Fork(arena);
             for (var i = 0; i < _unflushed.Count; i++)
             {
                 for (var at = 0; at < _unflushed[i].Length; at += SectorBytes)
@@ -202,7 +206,7 @@ internal sealed class MemoryDevice : IBlockDevice
                 }
             }
 
-            return Next(found.Fork(), found, []);
+            return Next(found.Fork(), found, [], arena);
         }
     }
 
@@ -211,7 +215,7 @@ internal sealed class MemoryDevice : IBlockDevice
     {
         lock (_lock)
         {
-            foreach (var (offset, length, _) in _unflushed)
+            foreach (var (offset, length, _, _) in _unflushed)
             {
                 _durable.Take(_visible, offset, length);
             }
@@ -220,12 +224,12 @@ internal sealed class MemoryDevice : IBlockDevice
         }
     }
 
-    /// <summary>Lengths of the writes that no flush has made durable yet, in order.</summary>
-    public IReadOnlyList<int> UnflushedLengths()
+    /// <summary>The writes that no flush has made durable yet, in order: which operation of the device each was, and its length.</summary>
+    public IReadOnlyList<(long Operation, int Length)> Unflushed()
     {
         lock (_lock)
         {
-            return [.. _unflushed.Select(write => write.Length)];
+            return [.. _unflushed.Select(write => (write.Operation, write.Length))];
         }
     }
 
@@ -288,12 +292,18 @@ internal sealed class MemoryDevice : IBlockDevice
         }
     }
 
-    private MemoryDevice Next(SparseBytes visible, SparseBytes durable, List<VolatileWrite> unflushed) =>
-        new(Length, PhysicalBlock, _arena, visible, durable, unflushed) { Faults = Faults, Digest = Digest };
+    private MemoryDevice Next(
+        SparseBytes visible, SparseBytes durable, List<VolatileWrite> unflushed, ChunkArena? arena = null) =>
+        new(Length, PhysicalBlock, arena ?? _arena, visible, durable, unflushed)
+        {
+            Faults = Faults,
+            Digest = Digest,
+            LastFlush = LastFlush,
+        };
 
     private void KeepSector(SparseBytes found, int write, int at)
     {
-        var (offset, length, bytes) = _unflushed[write];
+        var (offset, length, bytes, _) = _unflushed[write];
         var part = Math.Min(SectorBytes, length - at);
         Span<byte> sector = stackalloc byte[SectorBytes];
         if (bytes is null)
@@ -379,7 +389,7 @@ internal sealed class MemoryDevice : IBlockDevice
         }
 
         _visible.Write(offset, source);
-        _unflushed.Add(new VolatileWrite(offset, source.Length, null));
+        _unflushed.Add(new VolatileWrite(offset, source.Length, null, Operations));
         LastWrite = (offset, source.Length);
     }
 
@@ -413,6 +423,7 @@ internal sealed class MemoryDevice : IBlockDevice
             Faults?.Flush();
             Digest?.Add(ulong.MaxValue);
             Drain();
+            LastFlush = Operations;
             return true;
         }
     }
@@ -420,7 +431,8 @@ internal sealed class MemoryDevice : IBlockDevice
     /// <param name="Offset">Where it went.</param>
     /// <param name="Length">Bytes.</param>
     /// <param name="Bytes">What was written; null while that is what is visible.</param>
-    private readonly record struct VolatileWrite(ulong Offset, int Length, byte[]? Bytes);
+    /// <param name="Operation">Which operation of the device it was.</param>
+    private readonly record struct VolatileWrite(ulong Offset, int Length, byte[]? Bytes, long Operation);
 }
 
 /// <summary>Is told of operations before they are done.</summary>

@@ -25,10 +25,12 @@ internal sealed class SparseBytes
     /// <summary>The offsets of chunks that were ever written.</summary>
     public IReadOnlyList<ulong> Written => [.. _chunks.Keys.Order().Select(index => index * ChunkBytes)];
 
-    public SparseBytes Fork()
+    /// <summary>A copy.</summary>
+    /// <param name="arena">Where it has its own chunks from; null for the same place.</param>
+    public SparseBytes Fork(ChunkArena? arena = null)
     {
         _owned.Clear();
-        return new SparseBytes(_arena, new Dictionary<ulong, byte[]>(_chunks));
+        return new SparseBytes(arena ?? _arena, new Dictionary<ulong, byte[]>(_chunks));
     }
 
     public void Read(ulong offset, Span<byte> destination)

@@ -9,7 +9,7 @@ public sealed class CrashPointTests
     {
         var histories = CrashPoints.Histories(3).ToList();
 
-        var (states, failures) = WorldRunner.TryCrashPoints(histories, Environment.ProcessorCount);
+        var (states, _, failures) = WorldRunner.TryCrashPoints(histories, Environment.ProcessorCount);
 
         Assert.Empty(failures);
         Assert.True(states > 10 * histories.Count, $"{states} states of {histories.Count} histories");

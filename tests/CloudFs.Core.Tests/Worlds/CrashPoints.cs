@@ -31,7 +31,7 @@ internal enum Operation
 /// alone, all but each one, and halves. (Crash points of the operations before are those of shorter histories.) After
 /// each the engine is opened, and must hold what the oracle says.
 /// </summary>
-internal sealed class CrashPoints : IDeviceRecorder, IDisposable
+internal sealed class CrashPoints : IDeviceRecorder
 {
     private const int DiskBytes = 64 << 10;
     private const int Slots = 2;
@@ -41,8 +41,10 @@ internal sealed class CrashPoints : IDeviceRecorder, IDisposable
     private static readonly Id160 NextBoot = new([.. Enumerable.Repeat((byte)2, Id160.Size)]);
 
     private readonly ChunkArena _arena = new();
+    private readonly ChunkArena _stateArena = new();
     private readonly List<WorldDisk> _models = [];
     private readonly List<Moment> _moments = [];
+    private readonly HashSet<ulong> _tried = [];
     private readonly byte[] _region = new byte[WriteBuffer.RegionBytes(Slots)];
     private readonly byte[] _scratch = new byte[WriteBuffer.RegionBytes(Slots)];
     private StorageEngine _engine = null!;
@@ -52,59 +54,104 @@ internal sealed class CrashPoints : IDeviceRecorder, IDisposable
         ? []
         : Histories(longest - 1).Concat(OfLength(longest));
 
-    /// <summary>Tries every crash point; gives how many states a device was found in.</summary>
+    /// <summary>
+    /// Tries every crash point; gives how many states a device was found in, and how many of them were tried: what one power cut
+    /// leaves is often what one leaves a write later, too.
+    /// </summary>
     /// <param name="history">The operations.</param>
     /// <param name="planted">A bug to run it with.</param>
-    public int Try(IReadOnlyList<Operation> history, PlantedBug planted = PlantedBug.None)
+    public (int States, int Tried) Try(IReadOnlyList<Operation> history, PlantedBug planted = PlantedBug.None)
     {
-        _models.Clear();
-        _moments.Clear();
+        _tried.Clear();
         _region.AsSpan(0, WriteBuffer.HeaderBytes).Clear();
-        Simulation.Run(1, simulation => LiveAsync(simulation, history, planted), shuffle: false);
-        var states = 0;
-        var rebuilds = history[^1] == Operation.Compact || history.Count == 1;
-        foreach (var moment in _moments)
+        try
         {
-            states++;
-            Recover(moment, moment.Device.Copy(), moment.Region, "the process died", planted, rebuilds);
-            foreach (var (kept, what) in Choices(moment.Device.UnflushedLengths()))
+            Simulation.Run(1, simulation => LiveAsync(simulation, history, planted), shuffle: false);
+            var (states, tried) = (0, 0);
+            var rebuilds = history.Contains(Operation.Compact) || history.Count == 1;
+            foreach (var moment in _moments)
             {
                 states++;
-                Recover(moment, moment.Device.PowerCut(kept), null, $"the power went and left {what}", planted, rebuilds);
+                tried++;
+                Recover(moment, moment.Device.Copy(_stateArena), moment.Region, "the process died", planted, rebuilds);
+                var unflushed = moment.Device.Unflushed();
+                foreach (var (keeps, what) in Choices(unflushed))
+                {
+                    states++;
+                    if (_tried.Add(StateOf(moment, unflushed, keeps)))
+                    {
+                        tried++;
+                        var found = moment.Device.PowerCut(keeps, _stateArena);
+                        Recover(moment, found, null, $"the power went and left {what}", planted, rebuilds);
+                    }
+                }
             }
-        }
 
-        return states;
+            return (states, tried);
+        }
+        finally
+        {
+            foreach (var model in _moments.SelectMany(moment => moment.Models).Concat(_models))
+            {
+                model.Dispose();
+            }
+
+            _models.Clear();
+            _moments.Clear();
+            _arena.Dispose();
+        }
     }
 
     public void BeforeOperation(MemoryDevice device) => Note(device);
 
-    public void Dispose() => _arena.Dispose();
-
     private static IEnumerable<Operation[]> OfLength(int length) => length == 0
         ? [[]]
         : OfLength(length - 1).SelectMany(
-                _ => Enum.GetValues<Operation>(), (before, last) => (Operation[])[.. before, last])
-            .Where(history => history.Length < 3 || !history.SkipLast(1).Contains(Operation.Compact));
+                _ => Enum.GetValues<Operation>(), (before, last) => (Operation[])[.. before, last]);
+
+    /// <summary>Stands for what a power cut leaves and what must then be found: where it is the same, so is what comes of it.</summary>
+    private static ulong StateOf(Moment moment, IReadOnlyList<(long Operation, int Length)> unflushed, Func<int, int, bool> keeps)
+    {
+        var state = new Digest();
+        state.Add((ulong)moment.Device.LastFlush);
+        foreach (var model in moment.Models)
+        {
+            model.AddDemand(state);
+        }
+
+        for (var i = 0; i < unflushed.Count; i++)
+        {
+            for (var at = 0; at < unflushed[i].Length; at += EntryLayout.SectorSize)
+            {
+                if (keeps(i, at))
+                {
+                    state.Add((ulong)unflushed[i].Operation);
+                    state.Add((ulong)at);
+                }
+            }
+        }
+
+        return state.Value;
+    }
 
     /// <summary>Which sectors of which unflushed writes were kept, in words and as a function of write and offset.</summary>
-    private static IEnumerable<(Func<int, int, bool> Keeps, string What)> Choices(IReadOnlyList<int> lengths)
+    private static IEnumerable<(Func<int, int, bool> Keeps, string What)> Choices(IReadOnlyList<(long Operation, int Length)> writes)
     {
         yield return ((_, _) => false, "nothing of what was not flushed");
-        if (lengths.Count > 0)
+        if (writes.Count > 0)
         {
             yield return ((_, _) => true, "all that was written");
         }
 
-        for (var i = 0; i < lengths.Count; i++)
+        for (var i = 0; i < writes.Count; i++)
         {
-            var (one, half) = (i, lengths[i] / 1024 * 512);
-            if (lengths.Count > 1)
+            var (one, half) = (i, writes[i].Length / 1024 * 512);
+            if (writes.Count > 1)
             {
                 yield return ((write, _) => write == one, $"write {one} alone");
             }
 
-            if (lengths.Count > 2)
+            if (writes.Count > 2)
             {
                 yield return ((write, _) => write != one, $"all but write {one}");
             }
@@ -252,13 +299,19 @@ internal sealed class CrashPoints : IDeviceRecorder, IDisposable
         {
             throw new WorldException($"before operation {moment.Number} of the device {what}: {e.Message}", e);
         }
+        finally
+        {
+            // What this state wrote of its own; the device that it began with stays.
+            _stateArena.Dispose();
+        }
     }
 
     private static async Task CheckAsync(StorageEngine engine, Moment moment, bool nothingLost)
     {
         Assert.Empty(engine.GetHealth().Issues);
-        foreach (var model in moment.Models.Where(model => !model.IsGone).Select(model => model.Fork()))
+        foreach (var noted in moment.Models.Where(model => !model.IsGone))
         {
+            using var model = noted.Fork();
             var disk = engine.TryGetDisk(model.Id.ToString(), out var found) ? found : null;
             model.Recovered(disk, nothingLost, mayLose: false);
             if (disk is not null)

@@ -54,7 +54,7 @@ public sealed partial class PlantedBugTests
     [Fact]
     public void Crash_points_find_a_flush_that_was_skipped()
     {
-        var (_, failures) = WorldRunner.TryCrashPoints([[Operation.FuaWrite], [Operation.Write, Operation.Flush]], 1, PlantedBug.SkipFlush);
+        var (_, _, failures) = WorldRunner.TryCrashPoints([[Operation.FuaWrite], [Operation.Write, Operation.Flush]], 1, PlantedBug.SkipFlush);
 
         Assert.Equal(2, failures.Count);
     }

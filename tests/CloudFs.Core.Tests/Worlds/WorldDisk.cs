@@ -78,6 +78,15 @@ internal sealed class WorldDisk : IDisposable
         _image.Dispose();
     }
 
+    /// <summary>Adds what it asks of a recovery after a power cut: two that add the same ask the same.</summary>
+    public void AddDemand(Digest digest)
+    {
+        digest.Add(Durable);
+        digest.Add(Newest);
+        digest.Add((IsDeleted ? 1UL : 0UL) | (IsGone ? 2UL : 0UL));
+        digest.Add((ulong)_ids.Count);
+    }
+
     /// <summary>A copy as of now.</summary>
     public WorldDisk Fork() => new(this);
 

@@ -110,30 +110,37 @@ internal static partial class WorldRunner
         return failures.Count == 0 ? 0 : 1;
     }
 
-    /// <summary>Tries the crash points of histories; gives how many there were, and those that failed.</summary>
-    public static (int States, IReadOnlyList<string> Failures) TryCrashPoints(
-        IReadOnlyList<Operation[]> histories, int threads, PlantedBug planted = PlantedBug.None)
+    /// <summary>
+    /// Tries the crash points of histories; gives how many states there were, how many of them had to be tried, and the histories that
+    /// failed.
+    /// </summary>
+    public static (int States, int Tried, IReadOnlyList<string> Failures) TryCrashPoints(
+        IReadOnlyList<Operation[]> histories, int threads, PlantedBug planted = PlantedBug.None, Action<int>? ended = null)
     {
         var failures = new ConcurrentBag<string>();
-        var (next, states) = (-1, 0);
+        var (next, states, tried, done) = (-1, 0, 0, 0);
         var workers = Enumerable.Range(0, threads).Select(_ => new Thread(Work)).ToList();
         workers.ForEach(worker => worker.Start());
         workers.ForEach(worker => worker.Join());
-        return (states, [.. failures.Order(StringComparer.Ordinal)]);
+        return (states, tried, [.. failures.Order(StringComparer.Ordinal)]);
 
         void Work()
         {
+            var points = new CrashPoints();
             for (var i = Interlocked.Increment(ref next); i < histories.Count; i = Interlocked.Increment(ref next))
             {
-                using var points = new CrashPoints();
                 try
                 {
-                    Interlocked.Add(ref states, points.Try(histories[i], planted));
+                    var (found, different) = points.Try(histories[i], planted);
+                    Interlocked.Add(ref states, found);
+                    Interlocked.Add(ref tried, different);
                 }
                 catch (Exception e)
                 {
                     failures.Add($"{string.Join(", ", histories[i])}: {e.Message}");
                 }
+
+                ended?.Invoke(Interlocked.Increment(ref done));
             }
         }
     }
@@ -153,14 +160,22 @@ internal static partial class WorldRunner
     {
         var clock = Stopwatch.StartNew();
         var histories = CrashPoints.Histories(longest).ToList();
-        var (states, failures) = TryCrashPoints(histories, Environment.ProcessorCount);
+        var (states, tried, failures) = TryCrashPoints(histories, Environment.ProcessorCount, PlantedBug.None, done =>
+        {
+            if (done % 100 == 0)
+            {
+                Console.WriteLine(FormattableString.Invariant($"{done} of {histories.Count} in {clock.Elapsed.TotalSeconds:F0} s"));
+            }
+        });
         foreach (var failure in failures)
         {
             Console.WriteLine(failure);
         }
 
         Console.WriteLine(FormattableString.Invariant(
-            $"{histories.Count} histories, {states} crash states, {failures.Count} histories wrong in {clock.Elapsed.TotalSeconds:F1} s"));
+            $"{histories.Count} histories, {states} crash states ({tried} different), {failures.Count} histories wrong in ")
+            + FormattableString.Invariant(
+                $"{clock.Elapsed.TotalSeconds:F1} s; {Environment.CpuUsage.TotalTime.TotalSeconds:F1} s of processor time"));
         return failures.Count == 0 ? 0 : 1;
     }
 
