@@ -15,18 +15,24 @@ public readonly record struct SegmentFacts(
     /// <summary>Uses from here on are of relocation segments.</summary>
     public const ulong FirstRelocationUse = 1UL << 39;
 
-    /// <summary>What goes with each entry: header, its copy in the footer, and that copy's place.</summary>
-    public const int EntryOverhead = 512 + 512 + 8;
+    /// <summary>
+    /// What goes with a short entry of one page in a segment of copies: its header, the copy in the trailer (16 + 208 bytes), and both
+    /// their places in the footer.
+    /// </summary>
+    public const int EntryOverhead = 512 + 16 + 208 + 8;
+
+    /// <summary>Records, heads of trailers and padding are one in so many bytes of such a segment.</summary>
+    public const int FramePart = 256;
 
     /// <summary>True for a segment of relocation.</summary>
     public bool IsRelocation => Use >= FirstRelocationUse;
 
     /// <summary>
-    /// What relocating it would take elsewhere, about: data, headers and their copies, and commit frames (a 32nd). An entry of
+    /// What relocating it would take elsewhere, about: data, headers and their copies, and commit frames. An entry of
     /// which several pieces are left counts once for each, so this rather is too much.
     /// </summary>
     public long LiveBytes => Math.Min(
-        DeviceGeometry.SegmentBytes, ((LiveSectors * 512) + ((long)References * EntryOverhead)) * 33 / 32);
+        DeviceGeometry.SegmentBytes, ((LiveSectors * 512) + ((long)References * EntryOverhead)) * (FramePart + 1) / FramePart);
 
     /// <summary>What relocating it would win.</summary>
     public long GarbageBytes => DeviceGeometry.SegmentBytes - LiveBytes;

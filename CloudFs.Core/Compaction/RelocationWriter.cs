@@ -31,7 +31,7 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
     /// <summary>Bytes that still fit the segment that a stream fills; 0 when it has none.</summary>
     public int RoomLeft(int stream) => _streams.TryGetValue(stream, out var found) && found.Catalog is { } catalog
         ? found.Top - (int)(found.Commit is { } open ? open.Position.Offset + (uint)open.Filled : found.End.Offset)
-            - catalog.FooterBytes(found.PendingCopyBytes, found.PendingItems, physicalBlock)
+            - catalog.FooterBytes(0, found.PendingItems, physicalBlock)
         : 0;
 
     /// <summary>
@@ -41,6 +41,7 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
     public async ValueTask<OpenCommit?> ReserveAsync(int stream, AppendSize size, Func<int, ValueTask> pace)
     {
         Invariant.That(!_failed, "a cycle whose write failed is abandoned");
+        size = size.InTrailer;
         if (!_streams.TryGetValue(stream, out var found))
         {
             _streams.Add(stream, found = new Stream(physicalBlock));
@@ -74,8 +75,7 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
     public void Take(int stream, in AppendSize size)
     {
         var taking = _streams[stream];
-        taking.Commit!.Take(size);
-        taking.PendingCopyBytes += size.CopyBytes;
+        taking.Commit!.Take(size.InTrailer);
         taking.PendingItems += size.Items;
     }
 
@@ -256,8 +256,6 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
 
         public OpenCommit? Commit { get; set; }
 
-        public int PendingCopyBytes { get; set; }
-
         public int PendingItems { get; set; }
 
         /// <summary>True when the segment has commits that its footer, if any, does not know of.</summary>
@@ -269,7 +267,7 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
         {
             var length = commit.LengthWith(size, physicalBlock);
             return (commit.IsEmpty || length <= most) && commit.Position.Offset + (long)length + Catalog!.FooterBytes(
-                PendingCopyBytes + size.CopyBytes, PendingItems + size.Items, physicalBlock) <= Top;
+                0, PendingItems + size.Items, physicalBlock) <= Top;
         }
 
         public void Begin(ulong use, int segment)
@@ -286,15 +284,7 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
         /// <summary>The commit is on the device: its headers belong to the segment now.</summary>
         public void Written()
         {
-            var commit = Commit!.Bytes.Span[..Commit.Filled];
-            for (var offset = CommitFrameLayout.RecordBytes; offset < commit.Length;)
-            {
-                var measured = LogItem.TryMeasure(commit[offset..], out var header, out var total);
-                Invariant.That(measured, "a commit holds whole items");
-                Catalog!.Add(commit.Slice(offset, header), Commit.Position.Offset + (uint)offset);
-                offset += total;
-            }
-
+            Commit!.AddTo(Catalog!);
             End = Commit.Position.Plus(Commit.Length);
             Sequence++;
             NeedsFooter = true;
@@ -304,7 +294,7 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
         public void Forget()
         {
             Commit = null;
-            PendingCopyBytes = PendingItems = 0;
+            PendingItems = 0;
         }
 
         public void Retire()

@@ -237,7 +237,7 @@ public sealed class Relocator(
             return RelocationOutcome.Done;
         }
 
-        var size = AppendSize.OfEntry(fields.HeaderLength, _pages.Bytes, fields.ExtentCount);
+        var size = AppendSize.OfEntry(fields.ExtentCount, fields.PageCount, _pages.Bytes);
         var secret = fields.HasJsonBody && _secret >= 0 ? AppendSize.OfRecord : default;
         var live = _live.Of(item);
         var stream = _streamOf(fields, live.IsEmpty ? 0 : live[0].Lba);
@@ -297,7 +297,7 @@ public sealed class Relocator(
             _secret = -1;
         }
 
-        _writer.Take(stream, secret + AppendSize.OfEntry(fields.HeaderLength, bodyLength, fields.ExtentCount));
+        _writer.Take(stream, secret + AppendSize.OfEntry(fields.ExtentCount, fields.PageCount, bodyLength));
         _haul.EntriesKept++;
         return true;
     }

@@ -19,6 +19,7 @@ internal sealed class VictimReader(IBlockDevice device, Id160 deviceId, SegmentW
 
     private readonly byte[] _window = GC.AllocateUninitializedArray<byte>(ChunkBytes);
     private readonly List<(int Start, int End)> _runs = [];
+    private SegmentCatalog? _spare;
     private ulong _segmentOffset;
     private int _run;
     private int _start;
@@ -28,7 +29,7 @@ internal sealed class VictimReader(IBlockDevice device, Id160 deviceId, SegmentW
     public int OpenedBytes { get; private set; }
 
     /// <summary>
-    /// Begins with a victim: gives its headers, all of them, or null when one may be missing. The footer's record must
+    /// Begins with a victim, and ends with the one before, whose catalog's memory is used again: gives its headers, all of them, or null when one may be missing. The footer's record must
     /// hold: without it nothing says where the commits end, and so what the last of them was.
     /// </summary>
     public async ValueTask<SegmentCatalog?> OpenAsync(int segment, ulong use)
@@ -85,8 +86,11 @@ internal sealed class VictimReader(IBlockDevice device, Id160 deviceId, SegmentW
 
     private async ValueTask<SegmentCatalog?> TryReadCatalogAsync(int segment, SegmentFooter footer)
     {
-        OpenedBytes += footer.CopiesLength + (footer.CopyCount * SegmentFooter.PlaceBytes);
-        return await walker.ReadCatalogAsync(segment, footer) is { IsIncomplete: false } catalog ? catalog : null;
+        var loader = walker.CatalogLoader(segment, footer);
+        var catalog = await loader.LoadAsync(_spare);
+        OpenedBytes += loader.BytesRead;
+        _spare = catalog ?? _spare;
+        return catalog is { IsIncomplete: false } ? catalog : null;
     }
 
     private async ValueTask<SegmentCatalog?> ScanAsync(int segment, SegmentFooter footer)
@@ -103,7 +107,7 @@ internal sealed class VictimReader(IBlockDevice device, Id160 deviceId, SegmentW
                 return null;
             }
 
-            catalog.Add(item.Header.Span, item.Place);
+            catalog.Add(item.Header.Span, item.Place, item.Copy);
         }
 
         return scan.Holes.Count == 0 && scan.End == footer.CommitsEnd ? catalog : null;

@@ -112,7 +112,7 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
                     return AppendOutcome.Refused(IoStatus.VersionMismatch);
                 }
 
-                var size = AppendSize.OfEntry(fields.HeaderLength, fields.BodyLength, fields.ExtentCount)
+                var size = AppendSize.OfEntry(fields.ExtentCount, fields.PageCount, fields.BodyLength)
                     + (secret is null ? default : AppendSize.OfRecord);
                 var recordLength = secret is null ? 0 : DeviceRecordLayout.Size;
                 var urgent = isReplay || fields.PageCount == 0 || fields.HasJsonBody;
@@ -245,7 +245,7 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
     /// <summary>Appends a view or attributes; with <paramref name="record"/>, the secret that goes before it in the log.</summary>
     private AppendOutcome AppendJson(JsonDraft json, EntryBodyParsed body, Id160? record, Id160 secret)
     {
-        var size = AppendSize.OfEntry(EntrySealer.HeaderLength(0, json.Pages.Length), json.Body.Length, 0)
+        var size = AppendSize.OfEntry(0, json.Pages.Length, json.Body.Length)
             + (record is null ? default : AppendSize.OfRecord);
         var room = services.Log.TryReserve(size, urgent: true, out var destination, out var position);
         if (room != AppendRoom.Ok)

@@ -40,8 +40,7 @@ internal sealed class WriteDraft
     public bool IsZeroOnly => _pageCount == 0;
 
     /// <summary>What it takes in the log.</summary>
-    public AppendSize Size =>
-        AppendSize.OfEntry(EntrySealer.HeaderLength(_extentCount, _pageCount), BodyLength, _extentCount);
+    public AppendSize Size => AppendSize.OfEntry(_extentCount, _pageCount, BodyLength);
 
     public static WriteDraft Rent() => Pool.TryTake(out var draft) ? draft : new WriteDraft();
 

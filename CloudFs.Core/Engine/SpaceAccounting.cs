@@ -1,3 +1,5 @@
+using CloudFs.Core.Compaction;
+
 namespace CloudFs.Core.Engine;
 
 /// <summary>What is known of a device's segments, plainly counted: what <see cref="SpaceAccounting"/> makes a report of.</summary>
@@ -70,8 +72,14 @@ public static class SpaceAccounting
     /// <summary>A short entry's header.</summary>
     private const ulong HeaderBytes = 512;
 
-    /// <summary>With its second copy in the segment's footer.</summary>
-    private const ulong HeaderEstimate = 2 * HeaderBytes;
+    /// <summary>
+    /// What a short header of one page takes in all in the log: itself, its copy in the footer (208 bytes) and both their places
+    /// (8), what the trailer repeats of it (16 + 176).
+    /// </summary>
+    private const ulong HeaderInLog = HeaderBytes + 208 + 8 + 16 + 176;
+
+    /// <summary>The same in a segment of copies, where the trailer has the copy.</summary>
+    private const ulong HeaderInCopies = SegmentFacts.EntryOverhead;
 
     /// <summary>
     /// Shares out the bytes of the log's segments: what is counted surely comes first, and a part never takes more than the
@@ -84,7 +92,8 @@ public static class SpaceAccounting
         var open = Take(ref left, tally.OpenBytes);
         var live = Take(ref left, tally.LiveBytes);
         var pinned = Take(ref left, tally.PinnedBytes);
-        var headers = Take(ref left, tally.LiveExtents * HeaderEstimate);
+        var inLog = Math.Min(tally.LiveHistoryExtents, tally.LiveExtents);
+        var headers = Take(ref left, (inLog * HeaderInLog) + ((tally.LiveExtents - inLog) * HeaderInCopies));
         var alive = tally.LiveHistoryBytes + (tally.LiveHistoryExtents * HeaderBytes);
         var history = Take(ref left, tally.HistoryBytes > alive ? tally.HistoryBytes - alive : 0);
         return new SpaceReport

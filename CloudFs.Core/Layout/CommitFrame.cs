@@ -68,7 +68,7 @@ public readonly record struct CommitFrame(
     ulong Sequence,
     int NextSegment)
 {
-    private const byte CurrentVersion = 1;
+    private const byte CurrentVersion = 2;
 
     private static ReadOnlySpan<byte> RecordMagic => "CFSC"u8;
 

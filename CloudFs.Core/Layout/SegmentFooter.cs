@@ -24,19 +24,23 @@ public static class SegmentFooterLayout
 }
 
 /// <summary>
-/// The end of a sealed segment: a second copy of every header (and device record) in it, then for each copy the place of
-/// its original and its length (a u32 each; places are bytes from the segment's start), then this record in the
-/// segment's last 512 bytes. Each copy proves itself by its own check, the places by one in the record.
+/// The end of a sealed segment: second copies of the headers (and device records) in it, without the zeroes that pad them, then
+/// for each header its place and the place of its copy (a u32 each, bytes from the segment's start), then this record in the
+/// segment's last 512 bytes. A copy proves itself by the header's own check, the places by one in the record.
 /// </summary>
 /// <param name="DeviceId">Whose it is.</param>
 /// <param name="Use">The segment's use; its place is the end of that segment.</param>
 /// <param name="CommitsEnd">Where the commits end, bytes from the segment's start.</param>
 /// <param name="CopiesStart">Where the copies begin.</param>
 /// <param name="CopiesLength">Bytes of the copies.</param>
-/// <param name="CopyCount">How many copies, and places.</param>
+/// <param name="CopyCount">How many places: one for each header in the segment.</param>
 /// <param name="NextSegment">The segment with the next use, chosen before this one was sealed; -1 for none yet.</param>
 /// <param name="LastSequence">The sequence of the last commit.</param>
 /// <param name="PlacesCheck">XXH64 of the places.</param>
+/// <param name="IsFirstVersion">
+/// True for a footer of version 1: its copies are whole headers, one behind the other, and a place is that of the original and
+/// the copy's length.
+/// </param>
 public readonly record struct SegmentFooter(
     Id160 DeviceId,
     ulong Use,
@@ -46,9 +50,11 @@ public readonly record struct SegmentFooter(
     int CopyCount,
     int NextSegment,
     ulong LastSequence,
-    ulong PlacesCheck)
+    ulong PlacesCheck,
+    bool IsFirstVersion = false)
 {
-    private const byte CurrentVersion = 1;
+    private const byte FirstVersion = 1;
+    private const byte CurrentVersion = 2;
 
     /// <summary>Bytes for each copy in the table of places.</summary>
     public const int PlaceBytes = 8;
@@ -119,7 +125,8 @@ public readonly record struct SegmentFooter(
             BinaryPrimitives.ReadInt32LittleEndian(source[SegmentFooterLayout.CopyCount..]),
             BinaryPrimitives.ReadInt32LittleEndian(source[SegmentFooterLayout.NextSegment..]),
             BinaryPrimitives.ReadUInt64LittleEndian(source[SegmentFooterLayout.LastSequence..]),
-            BinaryPrimitives.ReadUInt64LittleEndian(source[SegmentFooterLayout.PlacesCheck..]));
+            BinaryPrimitives.ReadUInt64LittleEndian(source[SegmentFooterLayout.PlacesCheck..]),
+            source[SegmentFooterLayout.Version] == FirstVersion);
         if (footer.DeviceId != device)
         {
             return LayoutFault.OtherDevice;

@@ -45,7 +45,7 @@ public static class LogItem
             : EntryHeaderCodec.CheckStructure(header) == FormatError.None);
 
     /// <summary>
-    /// True when this can be the prefix of an entry, or is a device record: its counts and lengths fit each other, and its
+    /// True when this can be the prefix of an entry, with or without its page records, or is a device record: its counts and lengths fit each other, and its
     /// extents lie on a disk. A prefix has no check of its own; that of its trailer was computed over it.
     /// </summary>
     public static bool IsSoundPrefix(ReadOnlySpan<byte> prefix)
@@ -60,7 +60,8 @@ public static class LogItem
             return prefix.Length == DeviceRecordLayout.Size;
         }
 
-        if (prefix.Length < EntryLayout.FixedSize || prefix.Length != PrefixLength(prefix))
+        if (prefix.Length < EntryLayout.FixedSize
+            || (prefix.Length != PrefixLength(prefix) && prefix.Length != CopyLength(prefix)))
         {
             return false;
         }
@@ -83,7 +84,37 @@ public static class LogItem
             && headerLength == EntryLayout.HeaderLength(fields.ExtentCount, fields.PageCount);
     }
 
-    /// <summary>Bytes of an item that a commit's trailer repeats: what names the entry and its extents, without its pages.</summary>
+    /// <summary>
+    /// Bytes of a header that are not its padding: a second copy needs no more, since zeroes behind it make the header again.
+    /// </summary>
+    public static int CopyLength(ReadOnlySpan<byte> header)
+    {
+        if (DeviceRecord.IsAt(header))
+        {
+            return DeviceRecordLayout.Size;
+        }
+
+        var (extents, pages) = EntryHeaderCodec.ReadCounts(header);
+        return EntryLayout.UnpaddedLength(extents, pages);
+    }
+
+    /// <summary>
+    /// The lengths of the second copy that begins here, and of the header that it stands for. False where there can be none:
+    /// the copy then is damaged, or goes beyond <paramref name="start"/>. It is the header's check that proves a copy.
+    /// </summary>
+    public static bool TryMeasureCopy(ReadOnlySpan<byte> start, out int copyLength, out int headerLength)
+    {
+        copyLength = 0;
+        if (!TryMeasure(start, out headerLength, out _) || start.Length < EntryLayout.FixedSize)
+        {
+            return false;
+        }
+
+        copyLength = CopyLength(start);
+        return copyLength <= headerLength && copyLength <= start.Length;
+    }
+
+    /// <summary>Bytes of an item that the trailer of a commit of new entries repeats: what names the entry and its extents, without its pages.</summary>
     public static int PrefixLength(ReadOnlySpan<byte> header) => DeviceRecord.IsAt(header)
         ? DeviceRecordLayout.Size
         : EntryLayout.FixedSize + (EntryHeaderCodec.ReadCounts(header).Extents * EntryLayout.ExtentSize);

@@ -96,8 +96,8 @@ public sealed class LogReader(
                 return null;
             }
 
-            return await SegmentCatalog.LoadAsync(footer, async (place, bytes) =>
-                await ReadRawAsync(new LogPosition(use, place), bytes) == LogRead.Ok);
+            return await new CatalogLoader(
+                footer, async (place, bytes) => await ReadRawAsync(new LogPosition(use, place), bytes) == LogRead.Ok).LoadAsync();
         }
         finally
         {

@@ -21,16 +21,19 @@ public readonly record struct AppendSize(int Bytes, int TrailerBytes, int CopyBy
     /// <summary>Bytes before each prefix in a trailer: the item's place in the commit, the prefix's length, a check of all three.</summary>
     public const int PrefixHeaderBytes = 16;
 
-    /// <summary>The size of one entry.</summary>
-    public static AppendSize OfEntry(int headerLength, int bodyLength, int extents) => new(
-        headerLength + bodyLength,
-        PrefixHeaderBytes + EntryLayout.FixedSize + (extents * EntryLayout.ExtentSize),
-        headerLength,
+    /// <summary>The size of one entry, by its counts; <paramref name="bodyLength"/> is of the pages that are there.</summary>
+    public static AppendSize OfEntry(int extents, int pages, int bodyLength) => new(
+        EntryLayout.HeaderLength(extents, pages) + bodyLength,
+        PrefixHeaderBytes + EntryLayout.UnpaddedLength(extents, 0),
+        EntryLayout.UnpaddedLength(extents, pages),
         1);
 
     /// <summary>The size of one device record.</summary>
     public static AppendSize OfRecord => new(
         DeviceRecordLayout.Size, PrefixHeaderBytes + DeviceRecordLayout.Size, DeviceRecordLayout.Size, 1);
+
+    /// <summary>The same in a commit of copies: its trailer has the second copies, and the footer none.</summary>
+    public AppendSize InTrailer => this with { TrailerBytes = (PrefixHeaderBytes * Items) + CopyBytes, CopyBytes = 0 };
 
     public static AppendSize operator +(AppendSize left, AppendSize right) => new(
         left.Bytes + right.Bytes,

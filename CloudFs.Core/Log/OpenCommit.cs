@@ -79,7 +79,7 @@ internal sealed class OpenCommit(WriteBuffer buffer, int slot, LogPosition posit
         var bytes = _memory.Span[..Length];
         bytes[Filled..].Clear();
         var trailer = bytes.Slice(Filled, trailerLength);
-        WritePrefixes(device, bytes[..Filled], trailer[CommitFrameLayout.Size..]);
+        WritePrefixes(device, bytes[..Filled], trailer[CommitFrameLayout.Size..], content);
         var frame = new CommitFrame(
             device, Position, content, Length, Filled - CommitFrameLayout.RecordBytes, _items, trailerLength, durable,
             Sequence, nextSegment);
@@ -87,13 +87,31 @@ internal sealed class OpenCommit(WriteBuffer buffer, int slot, LogPosition posit
         frame.WriteRecord(bytes);
     }
 
-    private void WritePrefixes(Id160 device, ReadOnlySpan<byte> commit, Span<byte> prefixes)
+    /// <summary>Adds the headers of this commit of copies, which is closed, to its segment's catalog.</summary>
+    public void AddTo(SegmentCatalog catalog)
+    {
+        ReadOnlySpan<byte> commit = _memory.Span[..Filled];
+        var copy = Position.Offset + (uint)(Filled + CommitFrameLayout.Size);
+        for (var offset = CommitFrameLayout.RecordBytes; offset < commit.Length;)
+        {
+            var measured = LogItem.TryMeasure(commit[offset..], out var headerLength, out var totalLength);
+            Invariant.That(measured, "a commit holds whole items");
+            var header = commit.Slice(offset, headerLength);
+            copy += AppendSize.PrefixHeaderBytes;
+            catalog.Add(header, Position.Offset + (uint)offset, copy);
+            copy += (uint)LogItem.CopyLength(header);
+            offset += totalLength;
+        }
+    }
+
+    private void WritePrefixes(Id160 device, ReadOnlySpan<byte> commit, Span<byte> prefixes, CommitContent content)
     {
         for (var offset = CommitFrameLayout.RecordBytes; offset < commit.Length;)
         {
             var measured = LogItem.TryMeasure(commit[offset..], out var headerLength, out var totalLength);
             Invariant.That(measured, "a commit holds whole items");
-            var prefix = commit.Slice(offset, LogItem.PrefixLength(commit.Slice(offset, headerLength)));
+            var header = commit.Slice(offset, headerLength);
+            var prefix = header[..(content == CommitContent.Relocated ? LogItem.CopyLength(header) : LogItem.PrefixLength(header))];
             TrailerPrefix.Write(prefixes, device, Position, offset, prefix);
             prefixes = prefixes[(AppendSize.PrefixHeaderBytes + prefix.Length)..];
             offset += totalLength;

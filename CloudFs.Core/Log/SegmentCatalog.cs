@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Buffers.Binary;
 using CloudFs.Core.Format;
 using CloudFs.Core.Layout;
@@ -12,9 +11,10 @@ namespace CloudFs.Core.Log;
 /// </summary>
 public sealed class SegmentCatalog
 {
-    private readonly List<(int Place, int Offset, int Length)> _items;
-    private byte[] _copies;
+    private readonly List<Item> _items;
+    private byte[] _headers;
     private int _length;
+    private long _copyBytes;
 
     /// <summary>An empty catalog.</summary>
     public SegmentCatalog(ulong use)
@@ -22,30 +22,30 @@ public sealed class SegmentCatalog
     {
     }
 
-    private SegmentCatalog(ulong use, List<(int Place, int Offset, int Length)> items, byte[] copies)
+    private SegmentCatalog(ulong use, List<Item> items, byte[] headers)
     {
         Use = use;
         _items = items;
-        _copies = copies;
+        _headers = headers;
     }
 
     /// <summary>The segment use.</summary>
     public ulong Use { get; }
 
-    /// <summary>How many copies.</summary>
+    /// <summary>How many headers.</summary>
     public int Count => _items.Count;
 
-    /// <summary>True when some copies could not be had: what they said may be missing here.</summary>
+    /// <summary>True when some headers could not be had: what they said may be missing here.</summary>
     public bool IsIncomplete { get; set; }
 
-    /// <summary>Copies of a footer that were damaged, whether or not the original stood in.</summary>
-    public int DamagedCopies { get; private set; }
+    /// <summary>Second copies that were damaged, whether or not the original stood in.</summary>
+    public int DamagedCopies { get; set; }
 
-    /// <summary>The copy of item <paramref name="index"/>.</summary>
-    public ReadOnlySpan<byte> Copy(int index) => _copies.AsSpan(_items[index].Offset, _items[index].Length);
+    /// <summary>The header (or device record) of item <paramref name="index"/>.</summary>
+    public ReadOnlySpan<byte> Copy(int index) => _headers.AsSpan(_items[index].Offset, _items[index].Length);
 
     /// <summary>The same as memory; only where nothing is added any more.</summary>
-    public ReadOnlyMemory<byte> Memory(int index) => _copies.AsMemory(_items[index].Offset, _items[index].Length);
+    public ReadOnlyMemory<byte> Memory(int index) => _headers.AsMemory(_items[index].Offset, _items[index].Length);
 
     /// <summary>Where the original of item <paramref name="index"/> lies.</summary>
     public LogPosition Position(int index) => new(Use, (uint)_items[index].Place);
@@ -54,20 +54,32 @@ public sealed class SegmentCatalog
     public SegmentCatalog ReuseFor(ulong otherUse)
     {
         _items.Clear();
-        return new SegmentCatalog(otherUse, _items, _copies);
+        return new SegmentCatalog(otherUse, _items, _headers);
     }
 
     /// <summary>Adds an item behind the others.</summary>
-    public void Add(ReadOnlySpan<byte> header, uint place)
+    /// <param name="header">All of its header, or its record.</param>
+    /// <param name="place">Where that lies, bytes from the segment's start.</param>
+    /// <param name="copy">Where a trailer has a second copy of it, bytes from the segment's start; 0: the footer will have it.</param>
+    public void Add(ReadOnlySpan<byte> header, uint place, uint copy = 0)
     {
-        if (_length + header.Length > _copies.Length)
+        header.CopyTo(Room(header.Length));
+        Take(header.Length, place, copy);
+    }
+
+    /// <summary>Adds an item from a second copy, which has no padding. False, and nothing is added, when it proves no header.</summary>
+    public bool TryAddCopy(ReadOnlySpan<byte> bytes, int headerLength, uint place, uint copy)
+    {
+        var header = Room(headerLength);
+        bytes.CopyTo(header);
+        header[bytes.Length..].Clear();
+        if (!LogItem.Proves(header))
         {
-            Array.Resize(ref _copies, Math.Max(_copies.Length * 2, _length + header.Length));
+            return false;
         }
 
-        header.CopyTo(_copies.AsSpan(_length));
-        _items.Add(((int)place, _length, header.Length));
-        _length += header.Length;
+        Take(headerLength, place, copy);
+        return true;
     }
 
     /// <summary>The index of the item at a place; -1 when there is none.</summary>
@@ -91,7 +103,7 @@ public sealed class SegmentCatalog
 
     /// <summary>Bytes that the footer takes, with so much more in it.</summary>
     public int FooterBytes(int moreCopyBytes, int moreItems, int physicalBlock) =>
-        SegmentFooter.BytesNeeded(_length + (long)moreCopyBytes, _items.Count + moreItems, physicalBlock);
+        SegmentFooter.BytesNeeded(_copyBytes + moreCopyBytes, _items.Count + moreItems, physicalBlock);
 
     /// <summary>
     /// Writes the footer: all bytes from its first copy to the segment's end. <paramref name="destination"/> is exactly
@@ -113,77 +125,47 @@ public sealed class SegmentCatalog
         Span<byte> destination, int start, Id160 device, int commitsEnd, int nextSegment, ulong lastSequence)
     {
         destination.Clear();
-        _copies.AsSpan(0, _length).CopyTo(destination);
-        var places = destination.Slice(_length, _items.Count * SegmentFooter.PlaceBytes);
+        var copiesLength = (int)_copyBytes;
+        var places = destination.Slice(copiesLength, _items.Count * SegmentFooter.PlaceBytes);
+        var offset = 0;
         for (var i = 0; i < _items.Count; i++)
         {
-            BinaryPrimitives.WriteInt32LittleEndian(places[(i * SegmentFooter.PlaceBytes)..], _items[i].Place);
-            BinaryPrimitives.WriteInt32LittleEndian(places[((i * SegmentFooter.PlaceBytes) + 4)..], _items[i].Length);
+            var item = _items[i];
+            var copy = item.Copy;
+            if (copy == 0)
+            {
+                var header = Copy(i);
+                header = header[..LogItem.CopyLength(header)];
+                header.CopyTo(destination[offset..]);
+                copy = start + offset;
+                offset += header.Length;
+            }
+
+            BinaryPrimitives.WriteInt32LittleEndian(places[(i * SegmentFooter.PlaceBytes)..], item.Place);
+            BinaryPrimitives.WriteInt32LittleEndian(places[((i * SegmentFooter.PlaceBytes) + 4)..], copy);
         }
 
         return new SegmentFooter(
-            device, Use, commitsEnd, start, _length, _items.Count, nextSegment, lastSequence, XXH64.DigestOf(places));
+            device, Use, commitsEnd, start, copiesLength, _items.Count, nextSegment, lastSequence, XXH64.DigestOf(places));
     }
 
-    /// <summary>
-    /// Reads the copies of a footer. One that does not prove itself is had from its original's place, if that does; else it
-    /// is left out, and the catalog is incomplete. Null when the table of places can't be read.
-    /// </summary>
-    /// <param name="footer">The footer's record.</param>
-    /// <param name="read">Reads bytes of the segment from an offset; false when they can't be had.</param>
-    public static async ValueTask<SegmentCatalog?> LoadAsync(
-        SegmentFooter footer, Func<uint, Memory<byte>, ValueTask<bool>> read)
+    private Span<byte> Room(int bytes)
     {
-        var length = footer.CopiesLength + (footer.CopyCount * SegmentFooter.PlaceBytes);
-        var rented = ArrayPool<byte>.Shared.Rent(length);
-        try
+        if (_length + bytes > _headers.Length)
         {
-            return await LoadAsync(footer, rented.AsMemory(0, length), read);
+            Array.Resize(ref _headers, Math.Max(_headers.Length * 2, _length + bytes));
         }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(rented);
-        }
+
+        return _headers.AsSpan(_length, bytes);
     }
 
-    private static async ValueTask<SegmentCatalog?> LoadAsync(
-        SegmentFooter footer, Memory<byte> bytes, Func<uint, Memory<byte>, ValueTask<bool>> read)
+    private void Take(int length, uint place, uint copy)
     {
-        if (!await read((uint)footer.CopiesStart, bytes) || !footer.ProvesPlaces(bytes.Span[footer.CopiesLength..]))
-        {
-            return null;
-        }
-
-        var catalog = new SegmentCatalog(footer.Use, [], new byte[Math.Max(footer.CopiesLength, 1)]);
-        var offset = 0;
-        uint end = 0;
-        for (var i = 0; i < footer.CopyCount; i++)
-        {
-            var entry = bytes.Slice(footer.CopiesLength + (i * SegmentFooter.PlaceBytes), SegmentFooter.PlaceBytes);
-            var place = BinaryPrimitives.ReadUInt32LittleEndian(entry.Span);
-            var length = BinaryPrimitives.ReadInt32LittleEndian(entry.Span[4..]);
-            if (length <= 0 || length > footer.CopiesLength - offset || place < end
-                || place > (long)footer.CommitsEnd - length)
-            {
-                return null;
-            }
-
-            end = place + (uint)length;
-            var copy = bytes.Slice(offset, length);
-            offset += length;
-            if (!LogItem.Proves(copy.Span))
-            {
-                catalog.DamagedCopies++;
-                if (!await read(place, copy) || !LogItem.Proves(copy.Span))
-                {
-                    catalog.IsIncomplete = true;
-                    continue;
-                }
-            }
-
-            catalog.Add(copy.Span, place);
-        }
-
-        return catalog;
+        var copyLength = LogItem.CopyLength(_headers.AsSpan(_length, length));
+        _copyBytes += copy == 0 ? copyLength : 0;
+        _items.Add(new Item((int)place, _length, length, (int)copy));
+        _length += length;
     }
+
+    private readonly record struct Item(int Place, int Offset, int Length, int Copy);
 }

@@ -19,7 +19,9 @@ public enum ScannedKind
 /// <param name="Place">Bytes from the segment's start.</param>
 /// <param name="Header">The header, device record, or prefix.</param>
 /// <param name="IsRebuilt">True when the original is damaged and this was had from elsewhere.</param>
-public readonly record struct ScannedItem(ScannedKind Kind, uint Place, ReadOnlyMemory<byte> Header, bool IsRebuilt);
+/// <param name="Copy">Where its commit's trailer has a second copy of all the header; 0 where it has none, or not all of it.</param>
+public readonly record struct ScannedItem(
+    ScannedKind Kind, uint Place, ReadOnlyMemory<byte> Header, bool IsRebuilt, uint Copy = 0);
 
 /// <summary>A run of bytes below what was durable in which anything may have been.</summary>
 /// <param name="Start">Bytes from the segment's start.</param>
@@ -257,7 +259,7 @@ public sealed class SegmentScan
         var offset = CommitFrameLayout.RecordBytes;
         foreach (var (place, prefix) in prefixes)
         {
-            if (place != offset || !TryReadInPlace(commit[offset..], prefix.Span, out var header, out var total)
+            if (place != offset || !TryReadInPlace(commit[offset..], prefix.Bytes.Span, out var header, out var total)
                 || !PagesHold(commit.Slice(offset, total), header))
             {
                 return false;
@@ -303,14 +305,19 @@ public sealed class SegmentScan
     {
         var start = frame.Position.Offset;
         var prefixes = ReadPrefixes(frame);
+        var prefixesStart = start + (uint)(frame.TrailerOffset + CommitFrameLayout.Size);
         var offset = CommitFrameLayout.RecordBytes;
         while (offset < frame.TrailerOffset)
         {
             var bytes = _segment.Slice((int)start + offset, frame.TrailerOffset - offset);
-            _ = prefixes.TryGetValue(offset, out var prefix);
+            _ = prefixes.TryGetValue(offset, out var repeated);
+            var prefix = repeated.Bytes;
             if (TryReadInPlace(bytes.Span, prefix.Span, out var header, out var total))
             {
-                _items.Add(new ScannedItem(ScannedKind.Whole, start + (uint)offset, bytes[..header], false));
+                var isCopy = frame.Content == CommitContent.Relocated && !prefix.IsEmpty
+                    && prefix.Length == LogItem.CopyLength(bytes.Span[..header]);
+                var copy = isCopy ? prefixesStart + (uint)repeated.Offset : 0;
+                _items.Add(new ScannedItem(ScannedKind.Whole, start + (uint)offset, bytes[..header], false, copy));
             }
             else if (LogItem.TryMeasure(prefix.Span, out header, out total) && total <= bytes.Length)
             {
@@ -333,7 +340,7 @@ public sealed class SegmentScan
         _segment.Slice((int)frame.Position.Offset + frame.TrailerOffset, frame.TrailerLength);
 
     /// <summary>The trailer's copies by the places of their items. They prove themselves, so its head may be damaged.</summary>
-    private SortedDictionary<int, ReadOnlyMemory<byte>> ReadPrefixes(in CommitFrame frame)
+    private SortedDictionary<int, TrailerCopy> ReadPrefixes(in CommitFrame frame)
     {
         var trailer = TrailerOf(frame);
         var headHolds = CommitFrame.TryReadTrailer(trailer.Span, _device, out var copy) == LayoutFault.None
@@ -343,7 +350,10 @@ public sealed class SegmentScan
         return prefixes;
     }
 
-    /// <summary>A header is its prefix and the records of its pages, which follow from the body; its own check proves the sum.</summary>
+    /// <summary>
+    /// A header is its prefix and the records of its pages, which the prefix has in commits of copies, and which follow from the
+    /// body elsewhere; its own check proves the sum.
+    /// </summary>
     private static ScannedItem Rebuild(uint place, ReadOnlyMemory<byte> prefix, ReadOnlySpan<byte> item, int headerLength)
     {
         if (DeviceRecord.IsAt(prefix.Span))
@@ -353,8 +363,12 @@ public sealed class SegmentScan
         }
 
         var rebuilt = new byte[headerLength];
-
         prefix.Span.CopyTo(rebuilt);
+        if (LogItem.Proves(rebuilt))
+        {
+            return new ScannedItem(ScannedKind.Whole, place, rebuilt, true);
+        }
+
         var fields = EntryHeaderCodec.ReadFields(rebuilt, default);
         var body = item[headerLength..];
         var offset = 0;

@@ -66,7 +66,11 @@ public sealed class SegmentWalker(IBlockDevice device, SegmentTable segments, Id
 
     /// <summary>The catalog of a sealed segment by its footer; null when its table of places is damaged.</summary>
     public ValueTask<SegmentCatalog?> ReadCatalogAsync(int segment, SegmentFooter footer) =>
-        SegmentCatalog.LoadAsync(footer, async (place, bytes) =>
+        CatalogLoader(segment, footer).LoadAsync();
+
+    /// <summary>What reads the catalog of a sealed segment.</summary>
+    public CatalogLoader CatalogLoader(int segment, SegmentFooter footer) =>
+        new(footer, async (place, bytes) =>
         {
             try
             {
@@ -95,7 +99,7 @@ public sealed class SegmentWalker(IBlockDevice device, SegmentTable segments, Id
         {
             if (item.Kind == ScannedKind.Whole)
             {
-                catalog.Add(item.Header.Span, item.Place);
+                catalog.Add(item.Header.Span, item.Place, item.Copy);
             }
         }
 

@@ -58,7 +58,7 @@ internal sealed class CarefulScan(SegmentWalker walker, Id160 deviceId)
         {
             if (item.Kind == ScannedKind.Whole)
             {
-                catalog.Add(item.Header.Span, item.Place);
+                catalog.Add(item.Header.Span, item.Place, item.Copy);
             }
         }
 

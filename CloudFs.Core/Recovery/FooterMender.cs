@@ -19,7 +19,7 @@ public sealed class FooterMender(IBlockDevice device, Id160 deviceId, int physic
         {
             if (item.Kind == ScannedKind.Whole)
             {
-                catalog.Add(item.Header.Span, item.Place);
+                catalog.Add(item.Header.Span, item.Place, item.Copy);
             }
         }
 

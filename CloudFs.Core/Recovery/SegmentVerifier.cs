@@ -168,11 +168,11 @@ public sealed class SegmentVerifier(IBlockDevice device, Id160 deviceId, Func<Va
     private SegmentScan Scan(LogPosition durable, int commitsEnd) =>
         SegmentScan.Scan(_bytes, deviceId, _what.Use, durable, LogPosition.None, commitsEnd);
 
-    private ValueTask<SegmentCatalog?> LoadCopiesAsync(SegmentFooter footer) => SegmentCatalog.LoadAsync(footer, (place, into) =>
+    private ValueTask<SegmentCatalog?> LoadCopiesAsync(SegmentFooter footer) => new CatalogLoader(footer, (place, into) =>
     {
         _bytes.AsSpan((int)place, into.Length).CopyTo(into.Span);
         return ValueTask.FromResult(true);
-    });
+    }).LoadAsync();
 
     private void TellStructure(SegmentScan scan, bool hasCopies)
     {
@@ -210,7 +210,7 @@ public sealed class SegmentVerifier(IBlockDevice device, Id160 deviceId, Func<Va
 
         if (catalog.DamagedCopies > 0)
         {
-            Tell(SegmentFaultKind.Footer, $"{Where}: {catalog.DamagedCopies} second copies of headers in its footer are damaged");
+            Tell(SegmentFaultKind.Footer, $"{Where}: {catalog.DamagedCopies} second copies of headers are damaged");
         }
 
         foreach (var item in scan.Items)

@@ -166,7 +166,7 @@ public sealed class RelocatorTests
             {
                 "record" => SegmentFooter.RecordOffset + 40,
                 "places" => footer.PlacesStart + 1,
-                "copy" => footer.CopiesStart + footer.CopiesLength - 412,
+                "copy" => footer.CopiesStart + footer.CopiesLength - 112,
                 "original" => (int)built.Catalog.Position(3).Offset + 100,
                 "header" => (int)built.Catalog.Position(2).Offset + 200,
                 "tail" => (int)built.Catalog.Position(3).Offset + built.Catalog.Copy(3).Length + 5,

@@ -11,7 +11,7 @@ internal static class Catalogs
     {
         var bytes = copiesAndPlaces.ToArray();
         var start = (uint)footer.CopiesStart;
-        var loading = SegmentCatalog.LoadAsync(footer, (place, into) =>
+        var loading = new CatalogLoader(footer, (place, into) =>
         {
             if (place != start || into.Length > bytes.Length)
             {
@@ -20,7 +20,7 @@ internal static class Catalogs
 
             bytes.AsSpan(0, into.Length).CopyTo(into.Span);
             return ValueTask.FromResult(true);
-        }).AsTask();
+        }).LoadAsync().AsTask();
         Assert.True(loading.IsCompletedSuccessfully, "nothing here waits");
         var loaded = loading.GetAwaiter().GetResult();
         catalog = loaded ?? new SegmentCatalog(footer.Use);

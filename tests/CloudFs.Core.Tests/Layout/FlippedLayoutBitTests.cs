@@ -28,14 +28,14 @@ public sealed class FlippedLayoutBitTests
     {
         var frame = GoldenLayout.Segment().Frames[0];
         var golden = GoldenLayout.Read("commit").AsSpan(frame.TrailerOffset, frame.TrailerLength).ToArray();
-        var used = CommitFrameLayout.Size + Prefixes(golden).Values.Sum(prefix => prefix.Length + AppendSize.PrefixHeaderBytes);
+        var used = CommitFrameLayout.Size + Prefixes(golden).Values.Sum(prefix => prefix.Bytes.Length + AppendSize.PrefixHeaderBytes);
         AssertRefused(
             golden,
             bytes => CommitFrame.TryReadTrailer(bytes, LayoutSamples.Device, out _) == LayoutFault.None
                 && Prefixes(bytes).Count == frame.ItemCount,
             bit => bit / 8 < used);
 
-        SortedDictionary<int, ReadOnlyMemory<byte>> Prefixes(byte[] trailer) =>
+        SortedDictionary<int, TrailerCopy> Prefixes(byte[] trailer) =>
             TrailerPrefix.ReadAll(
                 trailer.AsMemory(CommitFrameLayout.Size), LayoutSamples.Device, frame.Position, frame.ItemCount);
     }

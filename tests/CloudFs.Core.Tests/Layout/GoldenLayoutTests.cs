@@ -59,12 +59,18 @@ public sealed class GoldenLayoutTests
     }
 
     [Fact]
-    public void The_footer_holds_a_copy_of_every_header_with_its_place()
+    public void The_footer_holds_a_copy_of_every_header_with_its_place() => AssertFooter("footer", isFirstVersion: false);
+
+    [Fact]
+    public void A_footer_of_version_1_is_read() => AssertFooter("footer-1", isFirstVersion: true);
+
+    private static void AssertFooter(string name, bool isFirstVersion)
     {
         var segment = GoldenLayout.Segment();
 
-        var catalog = GoldenLayout.ReadFooter(GoldenLayout.Read("footer"), out var footer);
+        var catalog = GoldenLayout.ReadFooter(GoldenLayout.Read(name), out var footer);
 
+        Assert.Equal(isFirstVersion, footer.IsFirstVersion);
         Assert.Equal((9UL, 12, 41UL), (footer.Use, footer.NextSegment, footer.LastSequence));
         Assert.Equal((int)segment.End.Offset, footer.CommitsEnd);
         Assert.False(catalog.IsIncomplete);

@@ -194,9 +194,9 @@ public sealed class LayoutFuzzTests
     public void What_needs_a_newer_reader_is_told_apart_from_damage()
     {
         var label = LayoutMutants.With(GoldenLayout.Read("label-0"), DeviceLabelLayout.MinReader, 2, 2, DeviceLabelLayout.Check);
-        var record = LayoutMutants.With(GoldenLayout.Read("commit")[..512], CommitFrameLayout.MinReader, 2, 1, CommitFrameLayout.Check);
+        var record = LayoutMutants.With(GoldenLayout.Read("commit")[..512], CommitFrameLayout.MinReader, 3, 1, CommitFrameLayout.Check);
         var footer = LayoutMutants.With(
-            GoldenLayout.Read("footer")[^512..], SegmentFooterLayout.MinReader, 2, 1, SegmentFooterLayout.Check);
+            GoldenLayout.Read("footer")[^512..], SegmentFooterLayout.MinReader, 3, 1, SegmentFooterLayout.Check);
         var root = LayoutMutants.With(
             GoldenLayout.Read("checkpoint-root"), CheckpointRootLayout.MinReader, 2, 1, CheckpointRootLayout.Check);
         var secret = LayoutMutants.With(

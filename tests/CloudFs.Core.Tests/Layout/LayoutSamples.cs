@@ -165,15 +165,26 @@ internal sealed class SampleSegment(ulong use, Id160? device = null, int physica
             Assert(LogItem.TryMeasure(item, out var header, out _));
             var size = DeviceRecord.IsAt(item)
                 ? AppendSize.OfRecord
-                : AppendSize.OfEntry(header, item.Length - header, EntryHeaderCodec.ReadCounts(item).Extents);
+                : AppendSize.OfEntry(
+                    EntryHeaderCodec.ReadCounts(item).Extents, EntryHeaderCodec.ReadCounts(item).Pages, item.Length - header);
+            size = content == CommitContent.Relocated ? size.InTrailer : size;
             item.CopyTo(commit.Room(size.Bytes));
             var place = End.Offset + (uint)commit.Filled;
             _headers[place] = item[..header];
-            Catalog.Add(item.AsSpan(0, header), place);
+            if (content != CommitContent.Relocated)
+            {
+                Catalog.Add(item.AsSpan(0, header), place);
+            }
+
             commit.Take(size);
         }
 
         commit.Close(Device, durable ?? End, -1, physicalBlock, content);
+        if (content == CommitContent.Relocated)
+        {
+            commit.AddTo(Catalog);
+        }
+
         commit.Bytes.CopyTo(Bytes.AsMemory((int)End.Offset));
         Assert(CommitFrame.TryReadRecord(commit.Bytes.Span, Device, End, out var frame) == LayoutFault.None);
         Frames.Add(frame);
