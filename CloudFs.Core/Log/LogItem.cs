@@ -45,8 +45,8 @@ public static class LogItem
             : EntryHeaderCodec.CheckStructure(header) == FormatError.None);
 
     /// <summary>
-    /// True when this can be the prefix of an entry, with or without its page records, or is a device record: its counts and lengths fit each other, and its
-    /// extents lie on a disk. A prefix has no check of its own; that of its trailer was computed over it.
+    /// True when this can be the prefix of an entry, with or without its page records, or is a device record: its counts and
+    /// lengths fit each other, and its extents lie on a disk. A prefix has no check of its own; that of its trailer was computed over it.
     /// </summary>
     public static bool IsSoundPrefix(ReadOnlySpan<byte> prefix)
     {
@@ -114,7 +114,9 @@ public static class LogItem
         return copyLength <= headerLength && copyLength <= start.Length;
     }
 
-    /// <summary>Bytes of an item that the trailer of a commit of new entries repeats: what names the entry and its extents, without its pages.</summary>
+    /// <summary>
+    /// Bytes of an item that the trailer of a commit of new entries repeats: what names the entry and its extents, without its pages.
+    /// </summary>
     public static int PrefixLength(ReadOnlySpan<byte> header) => DeviceRecord.IsAt(header)
         ? DeviceRecordLayout.Size
         : EntryLayout.FixedSize + (EntryHeaderCodec.ReadCounts(header).Extents * EntryLayout.ExtentSize);
