@@ -41,7 +41,6 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
     public async ValueTask<OpenCommit?> ReserveAsync(int stream, AppendSize size, Func<int, ValueTask> pace)
     {
         Invariant.That(!_failed, "a cycle whose write failed is abandoned");
-        size = size.InTrailer;
         if (!_streams.TryGetValue(stream, out var found))
         {
             _streams.Add(stream, found = new Stream(physicalBlock));
@@ -75,7 +74,7 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
     public void Take(int stream, in AppendSize size)
     {
         var taking = _streams[stream];
-        taking.Commit!.Take(size.InTrailer);
+        taking.Commit!.Take(size);
         taking.PendingItems += size.Items;
     }
 
@@ -285,6 +284,7 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
         public void Written()
         {
             Commit!.AddTo(Catalog!);
+            Catalog!.TakeCopies(Commit);
             End = Commit.Position.Plus(Commit.Length);
             Sequence++;
             NeedsFooter = true;

@@ -30,7 +30,8 @@ internal sealed class VictimReader(IBlockDevice device, Id160 deviceId, SegmentW
 
     /// <summary>
     /// Begins with a victim, and ends with the one before, whose catalog's memory is used again: gives its headers, all of them,
-    /// or null when one may be missing. The footer's record must hold: without it nothing says where the commits end, and so what the last of them was.
+    /// or null when one may be missing. The footer's record must hold: without it nothing says where the commits end,
+    /// and so what the last of them was.
     /// </summary>
     public async ValueTask<SegmentCatalog?> OpenAsync(int segment, ulong use)
     {

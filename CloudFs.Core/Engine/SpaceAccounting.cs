@@ -72,14 +72,8 @@ public static class SpaceAccounting
     /// <summary>A short entry's header.</summary>
     private const ulong HeaderBytes = 512;
 
-    /// <summary>
-    /// What a short header of one page takes in all in the log: itself, its copy in the footer (208 bytes) and both their places
-    /// (8), what the trailer repeats of it (16 + 176).
-    /// </summary>
-    private const ulong HeaderInLog = HeaderBytes + 208 + 8 + 16 + 176;
-
-    /// <summary>The same in a segment of copies, where the trailer has the copy.</summary>
-    private const ulong HeaderInCopies = SegmentFacts.EntryOverhead;
+    /// <summary>With its second copy and both their places; in the log's short commits, 176 bytes more.</summary>
+    private const ulong HeaderInAll = SegmentFacts.EntryOverhead;
 
     /// <summary>
     /// Shares out the bytes of the log's segments: what is counted surely comes first, and a part never takes more than the
@@ -92,8 +86,7 @@ public static class SpaceAccounting
         var open = Take(ref left, tally.OpenBytes);
         var live = Take(ref left, tally.LiveBytes);
         var pinned = Take(ref left, tally.PinnedBytes);
-        var inLog = Math.Min(tally.LiveHistoryExtents, tally.LiveExtents);
-        var headers = Take(ref left, (inLog * HeaderInLog) + ((tally.LiveExtents - inLog) * HeaderInCopies));
+        var headers = Take(ref left, tally.LiveExtents * HeaderInAll);
         var alive = tally.LiveHistoryBytes + (tally.LiveHistoryExtents * HeaderBytes);
         var history = Take(ref left, tally.HistoryBytes > alive ? tally.HistoryBytes - alive : 0);
         return new SpaceReport

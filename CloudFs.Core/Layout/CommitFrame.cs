@@ -70,6 +70,9 @@ public readonly record struct CommitFrame(
 {
     private const byte CurrentVersion = 2;
 
+    /// <summary>From so many bytes of items on a trailer has second copies of headers: so few in a segment are quickly read.</summary>
+    public const int LongItems = 256 << 10;
+
     private static ReadOnlySpan<byte> RecordMagic => "CFSC"u8;
 
     private static ReadOnlySpan<byte> TrailerMagic => "CFST"u8;
@@ -79,6 +82,13 @@ public readonly record struct CommitFrame(
 
     /// <summary>Where the trailer begins, in bytes from the commit's start.</summary>
     public int TrailerOffset => CommitFrameLayout.RecordBytes + ItemsLength;
+
+    /// <summary>
+    /// True for commits whose trailers repeat headers whole: those are the headers' second copies. Others repeat what names an
+    /// entry and its extents, and the footer has the copies.
+    /// </summary>
+    public static bool RepeatsHeaders(CommitContent content, int itemsLength) =>
+        content == CommitContent.Relocated || itemsLength >= LongItems;
 
     /// <summary>Writes the 512-byte record.</summary>
     public void WriteRecord(Span<byte> destination)

@@ -13,8 +13,8 @@ public interface IDurableSink
 
 /// <summary>What an append takes in the log beside its own bytes.</summary>
 /// <param name="Bytes">Bytes of the items.</param>
-/// <param name="TrailerBytes">Bytes that the commit's trailer repeats of them.</param>
-/// <param name="CopyBytes">Bytes of their copies in the segment's footer.</param>
+/// <param name="TrailerBytes">Bytes that the trailer of a short commit repeats of them.</param>
+/// <param name="CopyBytes">Bytes of second copies of their headers.</param>
 /// <param name="Items">How many.</param>
 public readonly record struct AppendSize(int Bytes, int TrailerBytes, int CopyBytes, int Items)
 {
@@ -32,8 +32,8 @@ public readonly record struct AppendSize(int Bytes, int TrailerBytes, int CopyBy
     public static AppendSize OfRecord => new(
         DeviceRecordLayout.Size, PrefixHeaderBytes + DeviceRecordLayout.Size, DeviceRecordLayout.Size, 1);
 
-    /// <summary>The same in a commit of copies: its trailer has the second copies, and the footer none.</summary>
-    public AppendSize InTrailer => this with { TrailerBytes = (PrefixHeaderBytes * Items) + CopyBytes, CopyBytes = 0 };
+    /// <summary>Bytes that the trailer repeats of it where it has the second copies of headers.</summary>
+    public int TrailerCopyBytes => (PrefixHeaderBytes * Items) + CopyBytes;
 
     public static AppendSize operator +(AppendSize left, AppendSize right) => new(
         left.Bytes + right.Bytes,

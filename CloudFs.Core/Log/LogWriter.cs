@@ -328,6 +328,7 @@ public sealed class LogWriter
         }
 
         open.Close(_deviceId, Durable, _segments.Next, _physicalBlock, content);
+        _catalog!.TakeCopies(open);
         _end = open.Position.Plus(open.Length);
         _dataEnd = content == CommitContent.Mark ? _dataEnd : _end;
         _jobs.Enqueue(new LogJob(open, null, -1, 0, 0));

@@ -11,8 +11,8 @@ internal sealed class OpenCommit(WriteBuffer buffer, int slot, LogPosition posit
 {
     private readonly Memory<byte> _memory = buffer.Slot(slot);
     private readonly List<(IDurableSink Sink, ulong Lsn, Id160 Id)> _sealed = [];
-    private int _items;
-    private int _trailerBytes = CommitFrameLayout.Size;
+    private int _prefixBytes = CommitFrameLayout.Size;
+    private int _copyBytes = CommitFrameLayout.Size;
 
     /// <summary>The buffer that the slot is of.</summary>
     public WriteBuffer Buffer { get; } = buffer;
@@ -26,7 +26,16 @@ internal sealed class OpenCommit(WriteBuffer buffer, int slot, LogPosition posit
     /// <summary>Bytes of record and items so far.</summary>
     public int Filled { get; private set; } = CommitFrameLayout.RecordBytes;
 
-    public bool IsEmpty => _items == 0;
+    /// <summary>How many items.</summary>
+    public int Items { get; private set; }
+
+    public bool IsEmpty => Items == 0;
+
+    /// <summary>
+    /// Where the first prefix lies, bytes from the segment's start, if they are whole headers and so their second copies; 0
+    /// if not, and until it is closed.
+    /// </summary>
+    public uint CopiesPlace { get; private set; }
 
     /// <summary>Bytes on the device once closed; 0 until then.</summary>
     public int Length { get; private set; }
@@ -40,9 +49,9 @@ internal sealed class OpenCommit(WriteBuffer buffer, int slot, LogPosition posit
     /// <summary>The newest entry of each disk in it.</summary>
     public IReadOnlyList<(IDurableSink Sink, ulong Lsn, Id160 Id)> Sealed => _sealed;
 
-    /// <summary>Bytes on the device if it were closed with so much more in it.</summary>
+    /// <summary>Bytes on the device if it were closed with so much more in it; a short commit takes a little less.</summary>
     public int LengthWith(in AppendSize more, int physicalBlock) => DeviceGeometry.AlignUp(
-        Filled + more.Bytes + DeviceGeometry.AlignUp(_trailerBytes + more.TrailerBytes, 512), physicalBlock);
+        Filled + more.Bytes + DeviceGeometry.AlignUp(_copyBytes + more.TrailerCopyBytes, 512), physicalBlock);
 
     /// <summary>The room behind what is there.</summary>
     public Span<byte> Room(int bytes) => _memory.Span.Slice(Filled, bytes);
@@ -51,8 +60,9 @@ internal sealed class OpenCommit(WriteBuffer buffer, int slot, LogPosition posit
     public void Take(in AppendSize size)
     {
         Filled += size.Bytes;
-        _items += size.Items;
-        _trailerBytes += size.TrailerBytes;
+        Items += size.Items;
+        _prefixBytes += size.TrailerBytes;
+        _copyBytes += size.TrailerCopyBytes;
     }
 
     /// <summary>Remembers whom to tell when this is durable.</summary>
@@ -73,45 +83,43 @@ internal sealed class OpenCommit(WriteBuffer buffer, int slot, LogPosition posit
     /// <summary>Makes trailer, record and padding: after this the bytes are final.</summary>
     public void Close(Id160 device, LogPosition durable, int nextSegment, int physicalBlock, CommitContent content)
     {
-        var trailerLength = DeviceGeometry.AlignUp(_trailerBytes, 512);
+        var repeatsHeaders = CommitFrame.RepeatsHeaders(content, Filled - CommitFrameLayout.RecordBytes);
+        var trailerLength = DeviceGeometry.AlignUp(repeatsHeaders ? _copyBytes : _prefixBytes, 512);
+        CopiesPlace = repeatsHeaders ? Position.Offset + (uint)(Filled + CommitFrameLayout.Size) : 0;
         Claim = durable;
         Length = DeviceGeometry.AlignUp(Filled + trailerLength, physicalBlock);
         var bytes = _memory.Span[..Length];
         bytes[Filled..].Clear();
         var trailer = bytes.Slice(Filled, trailerLength);
-        WritePrefixes(device, bytes[..Filled], trailer[CommitFrameLayout.Size..], content);
+        WritePrefixes(device, bytes[..Filled], trailer[CommitFrameLayout.Size..], repeatsHeaders);
         var frame = new CommitFrame(
-            device, Position, content, Length, Filled - CommitFrameLayout.RecordBytes, _items, trailerLength, durable,
+            device, Position, content, Length, Filled - CommitFrameLayout.RecordBytes, Items, trailerLength, durable,
             Sequence, nextSegment);
         frame.SealTrailer(trailer);
         frame.WriteRecord(bytes);
     }
 
-    /// <summary>Adds the headers of this commit of copies, which is closed, to its segment's catalog.</summary>
+    /// <summary>Adds the headers of this commit to its segment's catalog.</summary>
     public void AddTo(SegmentCatalog catalog)
     {
         ReadOnlySpan<byte> commit = _memory.Span[..Filled];
-        var copy = Position.Offset + (uint)(Filled + CommitFrameLayout.Size);
         for (var offset = CommitFrameLayout.RecordBytes; offset < commit.Length;)
         {
             var measured = LogItem.TryMeasure(commit[offset..], out var headerLength, out var totalLength);
             Invariant.That(measured, "a commit holds whole items");
-            var header = commit.Slice(offset, headerLength);
-            copy += AppendSize.PrefixHeaderBytes;
-            catalog.Add(header, Position.Offset + (uint)offset, copy);
-            copy += (uint)LogItem.CopyLength(header);
+            catalog.Add(commit.Slice(offset, headerLength), Position.Offset + (uint)offset);
             offset += totalLength;
         }
     }
 
-    private void WritePrefixes(Id160 device, ReadOnlySpan<byte> commit, Span<byte> prefixes, CommitContent content)
+    private void WritePrefixes(Id160 device, ReadOnlySpan<byte> commit, Span<byte> prefixes, bool repeatsHeaders)
     {
         for (var offset = CommitFrameLayout.RecordBytes; offset < commit.Length;)
         {
             var measured = LogItem.TryMeasure(commit[offset..], out var headerLength, out var totalLength);
             Invariant.That(measured, "a commit holds whole items");
             var header = commit.Slice(offset, headerLength);
-            var prefix = header[..(content == CommitContent.Relocated ? LogItem.CopyLength(header) : LogItem.PrefixLength(header))];
+            var prefix = header[..(repeatsHeaders ? LogItem.CopyLength(header) : LogItem.PrefixLength(header))];
             TrailerPrefix.Write(prefixes, device, Position, offset, prefix);
             prefixes = prefixes[(AppendSize.PrefixHeaderBytes + prefix.Length)..];
             offset += totalLength;

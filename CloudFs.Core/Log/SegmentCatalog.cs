@@ -82,6 +82,22 @@ public sealed class SegmentCatalog
         return true;
     }
 
+    /// <summary>
+    /// Notes that a commit was closed whose items were added last: if its trailer has their second copies, the footer needs none.
+    /// </summary>
+    internal void TakeCopies(OpenCommit commit)
+    {
+        var copy = commit.CopiesPlace;
+        for (var i = Count - commit.Items; i < Count && copy > 0; i++)
+        {
+            copy += AppendSize.PrefixHeaderBytes;
+            _items[i] = _items[i] with { Copy = (int)copy };
+            var length = LogItem.CopyLength(Copy(i));
+            _copyBytes -= length;
+            copy += (uint)length;
+        }
+    }
+
     /// <summary>The index of the item at a place; -1 when there is none.</summary>
     public int IndexOf(uint place)
     {

@@ -314,7 +314,7 @@ public sealed class SegmentScan
             var prefix = repeated.Bytes;
             if (TryReadInPlace(bytes.Span, prefix.Span, out var header, out var total))
             {
-                var isCopy = frame.Content == CommitContent.Relocated && !prefix.IsEmpty
+                var isCopy = CommitFrame.RepeatsHeaders(frame.Content, frame.ItemsLength) && !prefix.IsEmpty
                     && prefix.Length == LogItem.CopyLength(bytes.Span[..header]);
                 var copy = isCopy ? prefixesStart + (uint)repeated.Offset : 0;
                 _items.Add(new ScannedItem(ScannedKind.Whole, start + (uint)offset, bytes[..header], false, copy));
@@ -351,8 +351,8 @@ public sealed class SegmentScan
     }
 
     /// <summary>
-    /// A header is its prefix and the records of its pages, which the prefix has in commits of copies, and which follow from the
-    /// body elsewhere; its own check proves the sum.
+    /// A header is its prefix and the records of its pages, which follow from the body where the trailer does not
+    /// repeat them; its own check proves the sum.
     /// </summary>
     private static ScannedItem Rebuild(uint place, ReadOnlyMemory<byte> prefix, ReadOnlySpan<byte> item, int headerLength)
     {

@@ -15,7 +15,8 @@ internal readonly record struct TrailerCopy(int Offset, ReadOnlyMemory<byte> Byt
 /// position, place, length and bytes: where a block of the trailer and one of the items were not written, both may hold
 /// what an earlier use of the segment put there, and fit each other.
 /// <para>
-/// In commits of copies it is the whole header without its padding, and so its second copy: the footer only says where it lies.
+/// In long commits and those of copies it is the whole header without its padding, and so its second copy: the footer only says
+/// where it lies.
 /// </para>
 /// </summary>
 internal static class TrailerPrefix

@@ -96,7 +96,12 @@ public sealed class ScrubTests
         Assert.Equal(
             LayoutFault.None, SegmentFooter.TryRead(bytes.AsSpan(SegmentFooter.RecordOffset), host.Engine.DeviceId, out var footer));
         host.Device.FlipBit(segment + (ulong)footer.CopiesStart + 300, 1);
-        var header = bytes.AsSpan(0, footer.CommitsEnd).LastIndexOf("CFSE"u8);
+        var header = footer.CommitsEnd - 512;
+        while (!bytes.AsSpan(header).StartsWith("CFSE"u8))
+        {
+            header -= 512;
+        }
+
         host.Device.FlipBit(segment + (ulong)header + 60, 1);
 
         var status = await ScrubAsync(host, simulation);

@@ -167,24 +167,15 @@ internal sealed class SampleSegment(ulong use, Id160? device = null, int physica
                 ? AppendSize.OfRecord
                 : AppendSize.OfEntry(
                     EntryHeaderCodec.ReadCounts(item).Extents, EntryHeaderCodec.ReadCounts(item).Pages, item.Length - header);
-            size = content == CommitContent.Relocated ? size.InTrailer : size;
             item.CopyTo(commit.Room(size.Bytes));
             var place = End.Offset + (uint)commit.Filled;
             _headers[place] = item[..header];
-            if (content != CommitContent.Relocated)
-            {
-                Catalog.Add(item.AsSpan(0, header), place);
-            }
-
+            Catalog.Add(item.AsSpan(0, header), place);
             commit.Take(size);
         }
 
         commit.Close(Device, durable ?? End, -1, physicalBlock, content);
-        if (content == CommitContent.Relocated)
-        {
-            commit.AddTo(Catalog);
-        }
-
+        Catalog.TakeCopies(commit);
         commit.Bytes.CopyTo(Bytes.AsMemory((int)End.Offset));
         Assert(CommitFrame.TryReadRecord(commit.Bytes.Span, Device, End, out var frame) == LayoutFault.None);
         Frames.Add(frame);

@@ -6,7 +6,9 @@ using Xunit;
 
 namespace CloudFs.Core.Tests.Layout;
 
-/// <summary>Commits of copies have the second copies of their headers in their trailers; the footer only says where.</summary>
+/// <summary>
+/// Long commits, and all of copies, have the second copies of their headers in their trailers; the footer only says where.
+/// </summary>
 public sealed class TrailerCopyTests
 {
     private static ulong Use => LogPosition.FirstRelocationUse + 3;
@@ -20,6 +22,44 @@ public sealed class TrailerCopyTests
 
         Assert.Equal((0, 0, false), (footer.CopiesLength, catalog.DamagedCopies, catalog.IsIncomplete));
         AssertSame(segment, catalog);
+    }
+
+    [Fact]
+    public async Task In_the_log_short_commits_have_their_copies_in_the_footer()
+    {
+        var segment = Sample(out var footer, CommitContent.New);
+
+        var catalog = await LoadAsync(segment, footer);
+
+        var inFooter = Enumerable.Range(0, 4).Sum(i => LogItem.CopyLength(catalog.Copy(i)));
+        Assert.Equal((inFooter, 0, false), (footer.CopiesLength, catalog.DamagedCopies, catalog.IsIncomplete));
+        AssertSame(segment, catalog);
+    }
+
+    [Theory]
+    [InlineData(CommitContent.New)]
+    [InlineData(CommitContent.Relocated)]
+    public void A_commit_is_never_longer_than_it_was_said_to_be(CommitContent content)
+    {
+        var disk = new SampleDisk();
+        for (var count = 1; count < 120; count += 13)
+        {
+            var commit = new OpenCommit(WriteBuffer.InMemory(2), 0, new LogPosition(Use, 0), 1);
+            var foretold = 0;
+            for (var i = 0; i < count; i++)
+            {
+                var item = disk.Update(8, 8);
+                var size = AppendSize.OfEntry(1, 1, 4096);
+                Assert.Equal(item.Length, size.Bytes);
+                foretold = commit.LengthWith(size, 4096);
+                item.CopyTo(commit.Room(size.Bytes));
+                commit.Take(size);
+            }
+
+            commit.Close(LayoutSamples.Device, default, -1, 4096, content);
+            Assert.InRange(commit.Length, 512 + (count * 4608), foretold);
+            Assert.Equal(content == CommitContent.Relocated || count * 4608 >= CommitFrame.LongItems, commit.CopiesPlace > 0);
+        }
     }
 
     [Fact]
@@ -129,18 +169,18 @@ public sealed class TrailerCopyTests
     }
 
     /// <summary>Three commits of many short entries, and one with a long header.</summary>
-    private static SampleSegment Sample(out SegmentFooter footer)
+    private static SampleSegment Sample(out SegmentFooter footer, CommitContent content = CommitContent.Relocated)
     {
         var disk = new SampleDisk();
         var segment = new SampleSegment(Use);
-        segment.Commit(CommitContent.Relocated, null, disk.RecordBytes, disk.First, disk.Update(8, 8), disk.Trim(4096, 1 << 20));
+        segment.Commit(content, null, disk.RecordBytes, disk.First, disk.Update(8, 8), disk.Trim(4096, 1 << 20));
         for (var commit = 0; commit < 2; commit++)
         {
             segment.Commit(
-                CommitContent.Relocated, null, [.. Enumerable.Range(0, 600).Select(i => disk.Update((ulong)i * 8, 8))]);
+                content, null, [.. Enumerable.Range(0, 600).Select(i => disk.Update((ulong)i * 8, 8))]);
         }
 
-        segment.Commit(CommitContent.Relocated, null, disk.Update(0, 2048), disk.Update(0, 8));
+        segment.Commit(content, null, disk.Update(0, 2048), disk.Update(0, 8));
         footer = segment.Seal(-1);
         return segment;
     }
