@@ -7,7 +7,7 @@ device=$(bytes "${BENCH_DEVICE:-4G}")
 rounds=${BENCH_ROUNDS:-4} # each overwrites the device's capacity once; the last is what counts
 # What a page that lives takes in all: 4 KiB, its entry's header, that header's second copy and both their places, its share of
 # commit frames. The utilisation that the daemon tells at the end says whether that was right.
-cost=${BENCH_PAGE_COST:-4920}
+cost=${BENCH_PAGE_COST:-4860}
 need_room $((device + (1 << 30)))
 history=$(with --history-min 0)
 
