@@ -16,8 +16,8 @@ public readonly record struct SegmentFacts(
     public const ulong FirstRelocationUse = 1UL << 39;
 
     /// <summary>
-    /// What goes with an entry of one page in a long commit, or one of copies: its header, the copy in the trailer (16 + 208 bytes), and both
-    /// their places in the footer.
+    /// What goes with an entry of one page in a long commit, or one of copies: its header, the copy in the trailer (16 + 208
+    /// bytes), and both their places in the footer.
     /// </summary>
     public const int EntryOverhead = 512 + 16 + 208 + 8;
 
