@@ -340,10 +340,11 @@ public sealed class LogWriter
     {
         if (_catalog is { } full)
         {
+            var commitsEnd = (int)(_end.Value - new LogPosition(full.Use, 0).Value);
+            full.DropCopies(DeviceGeometry.SegmentBytes - commitsEnd, _physicalBlock);
             _sealing.Add(full);
             _jobs.Enqueue(new LogJob(
-                null, full, nextSegment >= 0 ? nextSegment : _segments.Next,
-                (int)(_end.Value - new LogPosition(full.Use, 0).Value), _nextSequence - 1));
+                null, full, nextSegment >= 0 ? nextSegment : _segments.Next, commitsEnd, _nextSequence - 1));
             _catalog = null;
             _end = _dataEnd = new LogPosition(full.Use + 1, 0);
         }

@@ -98,6 +98,22 @@ public sealed class SegmentCatalog
         }
     }
 
+    /// <summary>
+    /// Leaves copies out until the footer takes no more than <paramref name="room"/>: a trailer that was to have them is damaged, so
+    /// nothing was kept free for them. A place that leads to the original says that there is no other.
+    /// </summary>
+    public void DropCopies(int room, int physicalBlock)
+    {
+        for (var i = Count - 1; i >= 0 && FooterBytes(0, 0, physicalBlock) > room; i--)
+        {
+            if (_items[i].Copy == 0)
+            {
+                _items[i] = _items[i] with { Copy = _items[i].Place };
+                _copyBytes -= LogItem.CopyLength(Copy(i));
+            }
+        }
+    }
+
     /// <summary>The index of the item at a place; -1 when there is none.</summary>
     public int IndexOf(uint place)
     {

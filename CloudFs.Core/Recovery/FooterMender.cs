@@ -30,6 +30,7 @@ public sealed class FooterMender(IBlockDevice device, Id160 deviceId, int physic
     public async ValueTask<bool> TryMendAsync(SegmentScan scan, int segment, ulong use, int commitsEnd, int next)
     {
         var catalog = CatalogOf(scan, use);
+        catalog.DropCopies(DeviceGeometry.SegmentBytes - commitsEnd, physicalBlock);
         return scan.Holes.Count == 0 && catalog.Count == scan.Items.Count
             && await TryWriteAsync(catalog, segment, commitsEnd, next, scan.LastSequence);
     }

@@ -149,6 +149,34 @@ public sealed class TrailerCopyTests
     }
 
     [Fact]
+    public async Task Copies_for_which_there_is_no_room_are_left_out_and_the_originals_are_read()
+    {
+        var segment = Sample(out var footer);
+        segment.Bytes.AsSpan((int)segment.Frames[1].Position.Offset + segment.Frames[1].TrailerOffset, 100 << 10).Clear();
+        var catalog = new SegmentCatalog(Use);
+        foreach (var item in segment.Scan(new LogPosition(Use + 1, 0)).Items)
+        {
+            catalog.Add(item.Header.Span, item.Place, item.Copy);
+        }
+
+        var whole = catalog.FooterBytes(0, 0, 4096);
+        catalog.DropCopies(whole, 4096);
+        Assert.Equal(whole, catalog.FooterBytes(0, 0, 4096));
+        catalog.DropCopies(64 << 10, 4096);
+        var length = catalog.FooterBytes(0, 0, 4096);
+        Assert.InRange(length, 60 << 10, 64 << 10);
+        catalog.WriteFooter(segment.Bytes.AsSpan(^length), segment.Device, footer.CommitsEnd, -1, footer.LastSequence);
+        Assert.Equal(
+            LayoutFault.None, SegmentFooter.TryRead(segment.Bytes.AsSpan(SegmentFooter.RecordOffset), segment.Device, out var less));
+
+        var loaded = await LoadAsync(segment, less);
+
+        Assert.False(loaded.IsIncomplete);
+        Assert.InRange(loaded.DamagedCopies, 1, 600);
+        AssertSame(segment, loaded);
+    }
+
+    [Fact]
     public async Task A_place_that_leads_anywhere_gives_the_original()
     {
         var sample = Sample(out var footer);
