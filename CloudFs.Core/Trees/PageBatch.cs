@@ -1,21 +1,20 @@
-using System.Buffers;
 using CloudFs.Core.Index;
 
 namespace CloudFs.Core.Trees;
 
 /// <summary>
-/// Pages on their way to the device: those that adjoin go in one write, of up to 1 MiB. Its memory is borrowed: each merge has
-/// a batch of its own, and large arrays thrown away after each would stay in the heap as holes.
+/// Pages on their way to the device: those that adjoin go in one write, of up to 1 MiB. One serves merge after
+/// merge: large arrays thrown away after each would stay in the heap as holes.
 /// </summary>
-internal sealed class PageBatch(IndexSpace space) : IDisposable
+internal sealed class PageBatch(IndexSpace space)
 {
     private const int WritePages = (1 << 20) / IndexPageLayout.Size;
 
-    /// <summary>Most merges are small, and there may be one for each of many disks: it grows as it is needed.</summary>
+    /// <summary>Most merges are small: it grows as it is needed.</summary>
     private const int FirstPages = 8;
 
     private readonly List<ulong> _numbers = [];
-    private byte[] _bytes = ArrayPool<byte>.Shared.Rent(FirstPages * IndexPageLayout.Size);
+    private byte[] _bytes = new byte[FirstPages * IndexPageLayout.Size];
 
     /// <summary>True when it is time to write. One may still add to it: nobody awaits in the middle of a leaf's row.</summary>
     public bool IsFull => _numbers.Count >= WritePages;
@@ -24,12 +23,9 @@ internal sealed class PageBatch(IndexSpace space) : IDisposable
     public Span<byte> Add(ulong page)
     {
         var start = _numbers.Count * IndexPageLayout.Size;
-        if (start + IndexPageLayout.Size > _bytes.Length)
+        if (start == _bytes.Length)
         {
-            var larger = ArrayPool<byte>.Shared.Rent(_bytes.Length * 2);
-            _bytes.AsSpan(0, start).CopyTo(larger);
-            ArrayPool<byte>.Shared.Return(_bytes);
-            _bytes = larger;
+            Array.Resize(ref _bytes, _bytes.Length * 2);
         }
 
         _numbers.Add(page);
@@ -53,9 +49,6 @@ internal sealed class PageBatch(IndexSpace space) : IDisposable
 
         _numbers.Clear();
     }
-
-    /// <summary>Gives the memory back; no page of it may be in use any more.</summary>
-    public void Dispose() => ArrayPool<byte>.Shared.Return(Interlocked.Exchange(ref _bytes, []));
 
     private static bool Adjoin(ulong page, ulong next) =>
         next == page + 1 && IndexPageNumber.PlaceOf(next).Segment == IndexPageNumber.PlaceOf(page).Segment;

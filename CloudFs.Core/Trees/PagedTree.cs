@@ -15,6 +15,9 @@ public sealed class PagedTree(IndexSpace space, PageCache cache, IBlockDevice de
 
     private readonly TreePages _pages = new(cache, device);
 
+    /// <summary>Between merges: what the last one put its pages together in. One that threw keeps its own.</summary>
+    private PageBatch? _batch;
+
     /// <summary>
     /// Copies the extents that overlap [lba, end) in order, clipped to it, until <paramref name="into"/> is full: then there
     /// may be more. What is between them is not in the tree. Completes at once, without allocating, when the cache has the pages.
@@ -74,8 +77,10 @@ public sealed class PagedTree(IndexSpace space, PageCache cache, IBlockDevice de
     public async ValueTask<TreeRoot> MergeAsync(
         TreeRoot root, ExtentRuns layer, IReadOnlyList<ExtentMove> moves, ITreeLiveness liveness)
     {
-        using var batch = new PageBatch(space);
-        return await new TreeMerge(space, _pages, batch, root, layer, moves, liveness).RunAsync();
+        var batch = Interlocked.Exchange(ref _batch, null) ?? new PageBatch(space);
+        var merged = await new TreeMerge(space, _pages, batch, root, layer, moves, liveness).RunAsync();
+        Volatile.Write(ref _batch, batch);
+        return merged;
     }
 
     /// <summary>The empty tree, in place of this one: every extent is removed, every page released. Throws as a merge does.</summary>
