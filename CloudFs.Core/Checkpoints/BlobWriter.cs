@@ -24,6 +24,9 @@ internal sealed class BlobWriter(IBlockDevice device, SegmentTable segments, Id1
     /// <summary>Segments taken so far.</summary>
     public IReadOnlyList<int> Spills => _spills;
 
+    /// <summary>The segment that a page could not be written to; -1 for none.</summary>
+    public int BadSpill { get; private set; } = -1;
+
     /// <summary>Bytes written so far.</summary>
     public long Length { get; private set; }
 
@@ -123,7 +126,18 @@ internal sealed class BlobWriter(IBlockDevice device, SegmentTable segments, Id1
 
         _page.AsSpan(CheckpointPageLayout.HeaderBytes + _filled).Clear();
         CheckpointRoot.SealPage(_page, deviceId, sequence, _index, _filled);
-        await device.WriteAsync(CheckpointRoot.PageOffset(slot, _spills, _index), _page);
+        try
+        {
+            await device.WriteAsync(CheckpointRoot.PageOffset(slot, _spills, _index), _page);
+        }
+        catch (DeviceException e) when (e.IsBadPlace && spilled >= 0)
+        {
+            // Before anybody else can take it: it is given back when this is given up.
+            segments.Condemn(_spills[^1]);
+            BadSpill = _spills[^1];
+            throw;
+        }
+
         _index++;
         _filled = 0;
     }

@@ -13,6 +13,7 @@ namespace CloudFs.Core.Checkpoints;
 public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
 {
     private readonly CheckpointRoot?[] _roots = new CheckpointRoot?[DeviceGeometry.CheckpointSlots];
+    private readonly bool[] _mayStand = new bool[DeviceGeometry.CheckpointSlots];
 
     /// <summary>The sequence of the newest checkpoint; 0 for none.</summary>
     public ulong Newest => _roots.Max(root => root?.Sequence ?? 0);
@@ -108,18 +109,50 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
     /// True when both slots say the same, so that nothing but what the newest refers to is needed by either: the second of a
     /// pair has an even sequence.
     /// </summary>
-    public bool IsPaired => Newest > 0 && Newest % 2 == 0;
+    public bool IsPaired => Newest > 0 && Newest % 2 == 0 && !_mayStand.Contains(true);
+
+    /// <summary>How the last checkpoint's write failed, where the device refused its place; null where it did not.</summary>
+    public DeviceException? Refused { get; private set; }
+
+    /// <summary>True when the newest is the first of a pair: the second could not be written.</summary>
+    public bool IsHalfWritten => Newest % 2 != 0;
+
+    /// <summary>The segment to which a page could not be written then; -1 for none.</summary>
+    public int RefusedSpill { get; private set; } = -1;
+
+    /// <summary>
+    /// A root whose write failed may be on the device all the same, and lead to pages that were given up since: it becomes
+    /// zeroes before any of them is written anew.
+    /// </summary>
+    /// <exception cref="DeviceException">The device failed; where that is a bad place, this may be tried again.</exception>
+    public async ValueTask SettleAsync()
+    {
+        (Refused, RefusedSpill) = (null, -1);
+        for (var slot = 0; slot < DeviceGeometry.CheckpointSlots; slot++)
+        {
+            if (_mayStand[slot])
+            {
+                await device.WriteAsync(DeviceGeometry.CheckpointSlotOffset(slot), new byte[CheckpointRootLayout.Size]);
+                await device.FlushAsync();
+                _mayStand[slot] = false;
+            }
+        }
+    }
 
     /// <summary>
     /// Writes a checkpoint into both slots, one after the other. The log and the index must be durable up to what it says.
     /// Once both are written nothing is needed any more that only earlier checkpoints refer to.
     /// </summary>
-    /// <returns>How many slots were written; fewer than both when there was no segment for the rest.</returns>
+    /// <returns>
+    /// How many slots were written; fewer than both when there was no segment for the rest, or the device refused a place
+    /// (<see cref="Refused"/>).
+    /// </returns>
     /// <exception cref="DeviceException">The device failed: nothing more may be written to it.</exception>
     public async ValueTask<int> WriteAsync(
         SegmentTable segments, CheckpointContents contents, LogPosition durable, ulong timeMicros)
     {
         var sequence = (Newest + 1) | 1;
+        (Refused, RefusedSpill) = (null, -1);
         for (var slot = 0; slot < DeviceGeometry.CheckpointSlots; slot++)
         {
             try
@@ -128,6 +161,11 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
             }
             catch (CheckpointSpaceException)
             {
+                return slot;
+            }
+            catch (DeviceException e) when (e.IsBadPlace)
+            {
+                Refused = e;
                 return slot;
             }
         }
@@ -157,8 +195,9 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
             await CheckpointCodec.WriteAsync(blob, contents);
             await blob.CompleteAsync();
         }
-        catch (CheckpointSpaceException)
+        catch (Exception e) when (e is CheckpointSpaceException or DeviceException { IsBadPlace: true })
         {
+            RefusedSpill = blob.BadSpill;
             blob.Abandon();
             throw;
         }
@@ -166,7 +205,17 @@ public sealed class CheckpointStore(IBlockDevice device, Id160 deviceId)
         await device.FlushAsync();
         var root = new CheckpointRoot(deviceId, slot, sequence, contents.Cut.RollFrom, durable, blob.Length, timeMicros, blob.Spills);
         root.Write(bytes);
-        await device.WriteAsync(DeviceGeometry.CheckpointSlotOffset(slot), bytes);
+        try
+        {
+            await device.WriteAsync(DeviceGeometry.CheckpointSlotOffset(slot), bytes);
+        }
+        catch (DeviceException e) when (e.IsBadPlace)
+        {
+            _mayStand[slot] = true;
+            blob.Abandon();
+            throw;
+        }
+
         await device.FlushAsync();
         _roots[slot] = root;
         BytesWritten += blob.Length + CheckpointRootLayout.Size;

@@ -17,4 +17,11 @@ public interface IRelocationSpace
     /// plan: until then it looks dead, and must not be reclaimed.
     /// </summary>
     void Sealed(ulong use);
+
+    /// <summary>A write to the segment of a use failed: what was written to it goes on in another, which this gives.</summary>
+    /// <param name="tries">How many writes failed in a row.</param>
+    /// <param name="part">What goes on.</param>
+    /// <param name="why">How the write failed.</param>
+    /// <exception cref="Devices.DeviceException">It could not be done: nothing may be written any more.</exception>
+    Task<int> MoveAsync(int tries, Log.MovedPart part, Devices.DeviceException why);
 }

@@ -189,7 +189,7 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
         {
             _record.AsSpan().Clear();
             record.Write(_record.AsSpan()[^SegmentFooterLayout.Size..]);
-            await WriteAsync(stream, (uint)(DeviceGeometry.SegmentBytes - physicalBlock), _record, pace);
+            await WriteAsync(stream, (uint)(DeviceGeometry.SegmentBytes - physicalBlock), _record, pace, record.CopiesStart);
             stream.Top = record.CopiesStart;
             stream.NeedsFooter = false;
         }
@@ -197,8 +197,29 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
         await pace(records.Count * physicalBlock);
     }
 
-    /// <summary>Writes in pieces; the last piece is the caller's to pace, after it has noted what is done.</summary>
-    private async ValueTask WriteAsync(Stream stream, uint offset, ReadOnlyMemory<byte> bytes, Func<int, ValueTask> pace)
+    /// <summary>
+    /// Writes in pieces; the last piece is the caller's to pace, after it has noted what is done. Where the device refuses the
+    /// place, the segment's commits, and its end from <paramref name="tailStart"/> on, move, and all of it is written there.
+    /// </summary>
+    private async ValueTask WriteAsync(
+        Stream stream, uint offset, ReadOnlyMemory<byte> bytes, Func<int, ValueTask> pace, int tailStart = DeviceGeometry.SegmentBytes)
+    {
+        for (var tries = 1; ; tries++)
+        {
+            try
+            {
+                await WritePiecesAsync(stream, offset, bytes, pace);
+                return;
+            }
+            catch (DeviceException e) when (e.IsBadPlace)
+            {
+                stream.Segment = await space.MoveAsync(
+                    tries, new MovedPart(stream.End.Use, stream.End.Offset, (uint)tailStart, stream.Flushed), e);
+            }
+        }
+    }
+
+    private async ValueTask WritePiecesAsync(Stream stream, uint offset, ReadOnlyMemory<byte> bytes, Func<int, ValueTask> pace)
     {
         var at = DeviceGeometry.SegmentOffset(stream.Segment) + offset;
         while (!bytes.IsEmpty)
@@ -239,7 +260,7 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
 
         public SegmentCatalog? Catalog { get; private set; }
 
-        public int Segment { get; private set; }
+        public int Segment { get; set; }
 
         /// <summary>Where the newest footer's copies begin, or, without one, the block of its record: the next ends here.</summary>
         public int Top { get; set; }

@@ -1,9 +1,10 @@
 namespace CloudFs.Core.Devices;
 
 /// <summary>
-/// A device that takes nothing more once a write or a flush failed. The kernel tells a failed flush once, to whoever asked
+/// A device that takes nothing more once a flush failed. The kernel tells a failed flush once, to whoever asked
 /// first, and then says that all is well: so flushes go one at a time, and after a failure none is asked again, whoever it
-/// is that would ask (the log, or a checkpoint).
+/// is that would ask (the log, or a checkpoint). A write that failed is as final, but for one whose place alone is bad: that
+/// is for the writer to put elsewhere.
 /// </summary>
 internal sealed class FailStopDevice(IBlockDevice device) : IBlockDevice
 {
@@ -23,7 +24,7 @@ internal sealed class FailStopDevice(IBlockDevice device) : IBlockDevice
         {
             await device.WriteAsync(offset, source);
         }
-        catch (DeviceException e)
+        catch (DeviceException e) when (!e.IsBadPlace)
         {
             _failure ??= e;
             throw;

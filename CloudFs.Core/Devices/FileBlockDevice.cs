@@ -96,7 +96,11 @@ public sealed class FileBlockDevice : IBlockDevice
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
-            throw new DeviceException($"{_path}: writing {source.Length} bytes at {offset} failed: {e.Message}", e);
+            throw new DeviceException($"{_path}: writing {source.Length} bytes at {offset} failed: {e.Message}", e)
+            {
+                // What .NET throws for an errno that it has no type for carries it.
+                IsBadPlace = e is IOException && Posix.IsBadPlace(e.HResult),
+            };
         }
     }
 

@@ -1,7 +1,14 @@
 namespace CloudFs.Core.Devices;
 
 /// <summary>The device failed a request: EIO, ENOSPC of the file system below it, a short transfer.</summary>
-public sealed class DeviceException(string message, Exception? inner = null) : IOException(message, inner);
+public sealed class DeviceException(string message, Exception? inner = null) : IOException(message, inner)
+{
+    /// <summary>
+    /// True when it was a write, and the medium refused it there: of that range nothing, part or all may be changed, every
+    /// other is as it was, and a write to another place may succeed. Never true for a flush, nor for a file system without room.
+    /// </summary>
+    public bool IsBadPlace { get; init; }
+}
 
 /// <summary>
 /// What the log lies on. Offsets and lengths are multiples of 512 bytes. Reads may run beside each other and beside

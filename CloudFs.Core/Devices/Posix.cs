@@ -15,7 +15,11 @@ internal static partial class Posix
     public const int LockExclusiveNow = 2 | 4;
     public const int ErrorBusy = 16;
     public const int ErrorAgain = 11;
+    public const int ErrorIo = 5;
     public const int ErrorNoSpace = 28;
+    public const int ErrorNoData = 61;
+    public const int ErrorIllegalSequence = 84;
+    public const int ErrorRemoteIo = 121;
     public const int ErrorQuota = 122;
     public const int ErrorTooBig = 27;
     public const int ErrorNoSuchEntry = 2;
@@ -54,6 +58,12 @@ internal static partial class Posix
         errno = descriptor < 0 ? Marshal.GetLastPInvokeError() : 0;
         return descriptor < 0 ? null : new SafeFileHandle(descriptor, ownsHandle: true);
     }
+
+    /// <summary>
+    /// True for what the kernel answers when the medium refuses a place: EIO, and ENODATA (a medium error), EILSEQ (protection
+    /// information) and EREMOTEIO (the target). A device that is gone, or a link that timed out, is none of these.
+    /// </summary>
+    public static bool IsBadPlace(int errno) => errno is ErrorIo or ErrorNoData or ErrorIllegalSequence or ErrorRemoteIo;
 
     /// <summary>The system's words for an errno.</summary>
     public static string Describe(int errno) => Marshal.GetPInvokeErrorMessage(errno);

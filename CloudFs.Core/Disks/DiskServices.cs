@@ -18,6 +18,9 @@ public sealed class DiskServices
 
     public required SegmentTable Segments { get; init; }
 
+    /// <summary>Where writes failed.</summary>
+    public required BadPlaces Bad { get; init; }
+
     public required LogWriter Log { get; init; }
 
     public required LogReader Reader { get; init; }

@@ -18,10 +18,15 @@ namespace CloudFs.Core.Engine;
 internal sealed class Checkpointer(
     IBlockDevice device, DiskServices services, IndexSpace space, CheckpointStore store) : IDisposable
 {
+    /// <summary>How many in a row may be refused: with the waits between them, four minutes.</summary>
+    private const int RefusalsMax = 10;
+
     private readonly SemaphoreSlim _one = new(1);
     private ulong _rollFrom = store.NewestRollFrom.Value;
     private long _written;
     private bool _gaveUp;
+    private int _refusals;
+    private DateTimeOffset _notBefore;
 
     /// <summary>Recovery would read the log from here on.</summary>
     public LogPosition RollFrom => new(Volatile.Read(ref _rollFrom));
@@ -43,7 +48,7 @@ internal sealed class Checkpointer(
         await _one.WaitAsync();
         try
         {
-            return services.Log.Failure is null && !services.IndexIsDamaged && await WriteOneAsync(moved);
+            return services.Log.Failure is null && !services.IndexIsDamaged && await TryWriteAsync(moved);
         }
         catch (DeviceException e)
         {
@@ -56,6 +61,14 @@ internal sealed class Checkpointer(
             _one.Release();
         }
     }
+
+    /// <summary>
+    /// Until then it is not worth trying again: the device refused the last one's place. Explicit calls don't wait.
+    /// </summary>
+    public DateTimeOffset NotBefore => _notBefore;
+
+    /// <summary>True when the device refused the last one's place: it may be tried again, so many times in a row.</summary>
+    public bool WasRefused => _refusals > 0;
 
     /// <summary>The index pages in use.</summary>
     internal IndexSpace Space => space;
@@ -94,6 +107,73 @@ internal sealed class Checkpointer(
     }
 
     public void Dispose() => _one.Dispose();
+
+    /// <summary>
+    /// A place that the device refuses is a reason to try again: at once where pages go elsewhere by then, later where it is a
+    /// slot, which has no other place. Not for ever: without checkpoints nothing comes back.
+    /// </summary>
+    private async Task<bool> TryWriteAsync(RelocationPlan? moved)
+    {
+        while (true)
+        {
+            try
+            {
+                await store.SettleAsync();
+            }
+            catch (DeviceException e) when (e.IsBadPlace)
+            {
+                await NoteRefusalAsync(e, -1);
+                return false;
+            }
+
+            try
+            {
+                if (await WriteOneAsync(moved))
+                {
+                    _refusals = 0;
+                    return true;
+                }
+
+                if (store.Refused is not { } refused)
+                {
+                    _refusals = 0;
+                    return false;
+                }
+
+                await NoteRefusalAsync(refused, store.RefusedSpill);
+                if (store.RefusedSpill < 0)
+                {
+                    return false;
+                }
+
+                // What one slot has, memory has taken in: it moves once.
+                moved = store.IsHalfWritten ? null : moved;
+            }
+            catch (DeviceException e) when (e.IsBadPlace)
+            {
+                // An index page: the next merge puts it elsewhere.
+                space.Abandon();
+                await NoteRefusalAsync(e, -1);
+            }
+        }
+    }
+
+    private async Task NoteRefusalAsync(DeviceException refused, int spill)
+    {
+        Trouble = $"a checkpoint can't be written ({refused.Message}): the one before holds, and it is tried again";
+        if (spill >= 0)
+        {
+            await services.Bad.CondemnAsync(spill, refused);
+        }
+
+        if (++_refusals == RefusalsMax)
+        {
+            throw new DeviceException(
+                $"{RefusalsMax} checkpoints in a row could not be written, the last since {refused.Message}", refused);
+        }
+
+        _notBefore = services.Runtime.Time.GetUtcNow() + TimeSpan.FromSeconds(Math.Min(60, 1 << _refusals));
+    }
 
     private async Task<bool> WriteOneAsync(RelocationPlan? moved)
     {

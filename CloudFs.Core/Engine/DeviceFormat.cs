@@ -71,7 +71,7 @@ public static class DeviceFormat
                 DeviceBytes = grown ? settings.SizeBytes!.Value : label.DeviceBytes,
                 Generation = label.Generation + 1,
             };
-            await DeviceLabels.WriteAsync(device, label);
+            await DeviceLabels.WriteAsync(device, label, message => report.AddDamage("damaged-label", message));
         }
 
         return label;
@@ -142,7 +142,7 @@ public static class DeviceFormat
             throw new DeviceRefusedException("the file system below the device is full");
         }
 
-        await DeviceLabels.WriteAsync(settings.Device, label);
+        await DeviceLabels.WriteAsync(settings.Device, label, message => report.AddDamage("damaged-label", message));
         report.Add("formatted", $"formatted: device {label.DeviceId}, host {label.HostId}, {label.DeviceBytes} bytes");
         return label;
     }

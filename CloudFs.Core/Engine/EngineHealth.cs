@@ -22,6 +22,7 @@ internal static class EngineHealth
                 + "device, then restart the daemon"));
         }
 
+        AddBad(issues, services);
         if (housekeeper.Trouble is { } trouble)
         {
             issues.Add(new HealthIssue("upkeep", trouble));
@@ -62,6 +63,35 @@ internal static class EngineHealth
 
         var status = services.Log.Failure is not null ? "failed" : issues.Count > 0 ? "degraded" : "ok";
         return new HealthReport(status, issues);
+    }
+
+    private static void AddBad(List<HealthIssue> issues, DiskServices services)
+    {
+        var bad = services.Segments.Tally().Bad;
+        var condemned = services.Segments.Condemned;
+        if (bad > 0)
+        {
+            issues.Add(new HealthIssue(
+                "bad-segments",
+                $"{Segments(bad)} bad: writes failed there; what was in them is elsewhere, and they are not used any more; nothing is "
+                + "lost, but watch the device, and replace it when more go bad"));
+        }
+
+        if (condemned > 0)
+        {
+            issues.Add(new HealthIssue(
+                "bad-segments",
+                $"{Segments(condemned)} going out of use, since writes failed there: what is in them is read until it is not needed"));
+        }
+
+        if (services.Bad.Contains(Layout.BadList.IndexArea))
+        {
+            issues.Add(new HealthIssue(
+                "bad-segments",
+                "a write to the index pages before the segments failed: new pages go elsewhere; nothing is lost, but watch the device"));
+        }
+
+        static string Segments(int count) => count == 1 ? "1 segment is" : $"{count} segments are";
     }
 
     private static void AddDisk(List<HealthIssue> issues, DiskStatus disk)

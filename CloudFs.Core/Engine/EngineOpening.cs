@@ -49,7 +49,9 @@ internal static class EngineOpening
 
         var checkpoints = new CheckpointStore(settings.Device, label.DeviceId);
         var pages = new PageCache(settings.IndexCacheBytes);
-        var recovered = await new Recoverer(settings.Device, label, checkpoints, pages, report)
+        var bad = new BadPlaces(settings.Device, label.DeviceId, runtime.Report);
+        await bad.LoadAsync(label.SegmentCount, message => report.AddDamage("damaged-bad-list", message));
+        var recovered = await new Recoverer(settings.Device, label, checkpoints, bad, pages, report)
             { Planted = runtime.Planted }
             .RecoverAsync(matches ? found.Written : LogPosition.None, settings.RebuildIndex);
         var items = matches ? BufferReplay.Collect(found, recovered.End, report) : [];
@@ -57,7 +59,7 @@ internal static class EngineOpening
         // Until all of it is durable again, what was found stays where it is: a second death must find it too.
         var buffer = items.Count > 0 ? WriteBuffer.InMemory(found.Slots) : found;
         recovered.Segments.Planted = runtime.Planted;
-        var services = Compose(settings, runtime, label, recovered, buffer);
+        var services = Compose(settings, runtime, label, recovered, bad, buffer);
         foreach (var (id, state) in recovered.Disks)
         {
             services.Disks.Add(id, new Disk(services, state));
@@ -86,7 +88,7 @@ internal static class EngineOpening
         {
             // The log's end must name the segment that follows; a damaged checkpoint is best replaced at once; and of two that
             // differ the older one would hold on to what the newer has given up.
-            await checkpointer.WriteAsync();
+            await WriteFirstAsync(checkpointer, services);
         }
 
         // What is replayed may fill segments, and somebody must prepare the next.
@@ -102,11 +104,31 @@ internal static class EngineOpening
         return engine;
     }
 
+    /// <summary>
+    /// Without this checkpoint, what the log goes on in might not be found: where the device refuses its place it is tried
+    /// again, and after too many times the log takes nothing, which the engine then says. Reads go on.
+    /// </summary>
+    private static async Task WriteFirstAsync(Checkpointer checkpointer, DiskServices services)
+    {
+        do
+        {
+            try
+            {
+                await checkpointer.WriteAsync();
+            }
+            catch (DeviceException e) when (checkpointer.WasRefused)
+            {
+                services.Log.Fail(e);
+            }
+        }
+        while (checkpointer.WasRefused && services.Log.Failure is null);
+    }
+
     private static DiskServices Compose(
-        EngineSettings settings, EngineRuntime runtime, DeviceLabel label, Recovered recovered, WriteBuffer buffer)
+        EngineSettings settings, EngineRuntime runtime, DeviceLabel label, Recovered recovered, BadPlaces bad, WriteBuffer buffer)
     {
         var log = new LogWriter(
-            settings.Device, recovered.Segments, buffer, label.DeviceId, label.PhysicalBlock, recovered.End, runtime);
+            settings.Device, recovered.Segments, bad, buffer, label.DeviceId, label.PhysicalBlock, recovered.End, runtime);
         var reader = new LogReader(settings.Device, recovered.Segments, log, () => log.Buffer, label.DeviceId);
         return new DiskServices
         {
@@ -114,6 +136,7 @@ internal static class EngineOpening
             DeviceId = label.DeviceId,
             Runtime = runtime,
             Segments = recovered.Segments,
+            Bad = bad,
             Log = log,
             Reader = reader,
             Pages = new PageReader(reader),

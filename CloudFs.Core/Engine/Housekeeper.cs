@@ -154,7 +154,15 @@ internal sealed class Housekeeper(
             return false;
         }
 
-        var age = services.Runtime.Time.GetUtcNow() - _checkpointedAt;
+        var now = services.Runtime.Time.GetUtcNow();
+        if (checkpointer.WasRefused)
+        {
+            // What is due is due as soon as it may be tried again.
+            dueIn = checkpointer.NotBefore > now ? checkpointer.NotBefore - now : TimeSpan.FromSeconds(1);
+            return checkpointer.NotBefore <= now;
+        }
+
+        var age = now - _checkpointedAt;
         dueIn = age < CheckpointInterval ? CheckpointInterval - age : CheckpointInterval;
         return grown >= CheckpointIntervalBytes || age >= CheckpointInterval || LayerExtents() > LayerExtentsMax;
     }

@@ -1,5 +1,7 @@
 using CloudFs.Core.Compaction;
+using CloudFs.Core.Devices;
 using CloudFs.Core.Disks;
+using CloudFs.Core.Log;
 
 namespace CloudFs.Core.Engine;
 
@@ -78,4 +80,6 @@ internal sealed class RelocationSpace(DiskServices services) : IRelocationSpace
 
         services.Segments.Seal(use, services.Clock.NowMicros, services.Log.Tail().End.Use);
     }
+
+    public Task<int> MoveAsync(int tries, MovedPart part, DeviceException why) => services.Bad.MoveAsync(tries, part, why);
 }

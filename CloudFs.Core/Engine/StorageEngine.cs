@@ -248,6 +248,7 @@ public sealed class StorageEngine : IAsyncDisposable
         _ingest.Dispose();
         _upkeep.Dispose();
         Scrub.Dispose();
+        _services.Bad.Dispose();
         _naming.Dispose();
     }
 

@@ -5,6 +5,7 @@ namespace CloudFs.Core.Layout;
 /// <code>
 /// 0        label, first copy (4 KiB)
 /// 1 MiB    label, second copy (4 KiB)
+/// 1.25 MiB list of bad places, four blocks of 4 KiB, 128 KiB apart
 /// 2 MiB    checkpoint slot 0 (2 MiB)
 /// 4 MiB    checkpoint slot 1 (2 MiB)
 /// 6 MiB    index pages, the first 511 (docs/format/index.md)
@@ -17,6 +18,9 @@ public static class DeviceGeometry
     public const int LabelBytes = 4096;
 
     public const ulong LabelCopyOffset = 1 << 20;
+
+    /// <summary>Of the list of bad places two blocks are current, and two are older, or were bad themselves.</summary>
+    public const int BadListBlocks = 4;
 
     public const ulong CheckpointSlotsOffset = 2 << 20;
 
@@ -40,6 +44,9 @@ public static class DeviceGeometry
 
     /// <summary>The device offset of a label copy (0 or 1).</summary>
     public static ulong LabelOffset(int copy) => copy == 0 ? 0 : LabelCopyOffset;
+
+    /// <summary>The device offset of a block of the list of bad places (0 to 3).</summary>
+    public static ulong BadListOffset(int block) => (5UL << 18) + ((ulong)block << 17);
 
     /// <summary>The device offset of a checkpoint slot (0 or 1).</summary>
     public static ulong CheckpointSlotOffset(int slot) => CheckpointSlotsOffset + ((ulong)slot * CheckpointSlotBytes);

@@ -18,7 +18,7 @@ internal readonly record struct LogJob(
 /// Used by the log's loop alone; only <see cref="Durable"/> and the counters are read by others.
 /// </summary>
 internal sealed class LogPipe(
-    IBlockDevice device, SegmentTable segments, Id160 deviceId, int physicalBlock, LogPosition end, TimeProvider time)
+    IBlockDevice device, SegmentTable segments, BadPlaces bad, Id160 deviceId, int physicalBlock, LogPosition end, TimeProvider time)
 {
     private readonly List<OpenCommit> _unflushed = [];
     private byte[] _footer = [];
@@ -44,9 +44,7 @@ internal sealed class LogPipe(
     /// <summary>Writes a commit; its slot is free then.</summary>
     public async ValueTask WriteAsync(OpenCommit commit)
     {
-        var located = segments.TryLocate(commit.Position, out var offset);
-        Invariant.That(located, "the open segment is not reclaimed");
-        await device.WriteAsync(offset, commit.Bytes);
+        await WriteAsync(commit.Position.Use, commit.Position.Offset, commit.Bytes, commit.Position.Offset);
         Counters.AddCommit(commit.Length);
         WrittenEnd = commit.Position.Plus(commit.Length);
         Claimed = commit.Claim;
@@ -74,14 +72,34 @@ internal sealed class LogPipe(
         }
 
         catalog.WriteFooter(_footer.AsSpan(0, length), deviceId, job.CommitsEnd, job.NextSegment, job.LastSequence);
-        var located = segments.TryLocate(catalog.Use, out var segment);
-        Invariant.That(located, "the open segment is not reclaimed");
-        var offset = DeviceGeometry.SegmentOffset(segment) + (ulong)(DeviceGeometry.SegmentBytes - length);
-        await device.WriteAsync(offset, _footer.AsMemory(0, length));
+        await WriteAsync(
+            catalog.Use, (uint)(DeviceGeometry.SegmentBytes - length), _footer.AsMemory(0, length), (uint)job.CommitsEnd);
         Counters.AddFooter(length);
         WrittenEnd = Claimed = new LogPosition(catalog.Use + 1, 0);
         await FlushAsync();
         segments.Seal(catalog.Use, (ulong)(time.GetUtcNow() - DateTimeOffset.UnixEpoch).TotalMicroseconds, catalog.Use);
+    }
+
+    /// <summary>
+    /// Writes to the segment of a use. Where the device refuses the place, the use, with its commits up to
+    /// <paramref name="commitsEnd"/>, goes on in another segment, and this is written there.
+    /// </summary>
+    private async ValueTask WriteAsync(ulong use, uint offset, ReadOnlyMemory<byte> bytes, uint commitsEnd)
+    {
+        for (var tries = 1; ; tries++)
+        {
+            var located = segments.TryLocate(use, out var segment);
+            Invariant.That(located, "the open segment is not reclaimed");
+            try
+            {
+                await device.WriteAsync(DeviceGeometry.SegmentOffset(segment) + offset, bytes);
+                return;
+            }
+            catch (DeviceException e) when (e.IsBadPlace)
+            {
+                await bad.MoveAsync(tries, new MovedPart(use, commitsEnd, DeviceGeometry.SegmentBytes, Durable), e);
+            }
+        }
     }
 
     /// <summary>Makes what was written durable, and tells the disks so in order.</summary>

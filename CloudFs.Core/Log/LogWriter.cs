@@ -13,7 +13,8 @@ namespace CloudFs.Core.Log;
 /// (4) its slot is free; (5) a flush makes it durable; (6) sinks learn so, waiters end, in order. When a segment is full
 /// its commits are flushed before its footer is written, so that a footer proves what lies before it; and the footer is
 /// flushed before the first commit of the next: so a tear can only be in the newest segment.
-/// A write or flush that failed poisons the log: all who wait fail, and nothing is appended any more.
+/// A flush that failed poisons the log: all who wait fail, and nothing is appended any more. So does a write, but for one
+/// whose place alone is bad: the segment moves, and the write is made there before anything follows it (docs/adr/0015).
 /// </para>
 /// </summary>
 public sealed class LogWriter
@@ -50,8 +51,8 @@ public sealed class LogWriter
     private readonly LogPipe _pipe;
 
     public LogWriter(
-        IBlockDevice device, SegmentTable segments, WriteBuffer buffer, Id160 deviceId, int physicalBlock, LogEnd end,
-        EngineRuntime runtime)
+        IBlockDevice device, SegmentTable segments, BadPlaces bad, WriteBuffer buffer, Id160 deviceId, int physicalBlock,
+        LogEnd end, EngineRuntime runtime)
     {
         _segments = segments;
         _buffer = buffer;
@@ -59,7 +60,8 @@ public sealed class LogWriter
         _physicalBlock = physicalBlock;
         _catalog = end.Catalog;
         _end = _dataEnd = end.Position;
-        _pipe = new LogPipe(device, segments, deviceId, physicalBlock, end.Position, runtime.Time) { Planted = runtime.Planted };
+        _pipe = new LogPipe(device, segments, bad, deviceId, physicalBlock, end.Position, runtime.Time)
+            { Planted = runtime.Planted };
         _nextSequence = end.NextSequence;
         _timer = runtime.Time.CreateTimer(_ => OnTimer(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }

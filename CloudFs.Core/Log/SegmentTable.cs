@@ -9,7 +9,7 @@ namespace CloudFs.Core.Log;
 /// checkpoint), by what their memory layers changed since, and by entries that stay for ever (pins). Any thread; its lock
 /// is a leaf, nothing is called while it is held.
 /// </summary>
-public sealed class SegmentTable : ILiveness
+public sealed partial class SegmentTable : ILiveness
 {
     /// <summary>
     /// Segments kept back from ordinary writes, so that trims, deletes, views, relocation and checkpoints are possible on a
@@ -347,30 +347,6 @@ public sealed class SegmentTable : ILiveness
         }
     }
 
-    /// <summary>
-    /// Keeps a sealed segment from being used for anything else until <see cref="EndHold"/>: for who writes its footer again.
-    /// One at a time. False when it is not there, or not sealed.
-    /// </summary>
-    public bool TryHold(ulong use, int segment)
-    {
-        lock (_lock)
-        {
-            Invariant.That(_held == 0, "one segment is held at a time");
-            var isThere = _byUse.TryGetValue(use, out var found) && found == segment && _segments[found].State == SegmentState.Sealed;
-            _held = isThere ? use : 0;
-            return isThere;
-        }
-    }
-
-    /// <summary>Lets go of what <see cref="TryHold"/> held.</summary>
-    public void EndHold()
-    {
-        lock (_lock)
-        {
-            _held = 0;
-        }
-    }
-
     /// <summary>An entry in the segment stays for ever.</summary>
     public void Pin(LogPosition position) => Change(position, references: 0, pins: 1, sectors: 0);
 
@@ -467,6 +443,12 @@ public sealed class SegmentTable : ILiveness
     private void GiveBack(int segment)
     {
         _byUse.Remove(_segments[segment].Use);
+        if (_segments[segment].IsCondemned)
+        {
+            _segments[segment] = new HeldSegment { State = SegmentState.Bad, IsBacked = true };
+            return;
+        }
+
         _segments[segment] = new HeldSegment { IsBacked = true };
         _free++;
         _backed++;

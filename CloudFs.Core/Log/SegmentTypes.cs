@@ -20,7 +20,7 @@ public enum SegmentState : byte
     /// <summary>Holds pages of the index.</summary>
     Index = 4,
 
-    /// <summary>A write to it failed: never used again.</summary>
+    /// <summary>A write to it failed, and nothing in it is needed: never used again.</summary>
     Bad = 5,
 }
 
@@ -41,6 +41,7 @@ internal struct HeldSegment
 {
     public SegmentState State;
     public bool IsBacked;
+    public bool IsCondemned;
     public ulong Use;
     public int TreeReferences;
     public int TreeSectors;

@@ -59,15 +59,26 @@ public static class DeviceLabels
     }
 
     /// <summary>Writes both copies, durably. The generation must be above that of any copy that is there.</summary>
-    public static async Task WriteAsync(IBlockDevice device, DeviceLabel label)
+    /// <param name="device">The device.</param>
+    /// <param name="label">What they say.</param>
+    /// <param name="tellDamage">Told of a copy whose place is bad, while the other one can be written; null to fail then.</param>
+    public static async Task WriteAsync(IBlockDevice device, DeviceLabel label, Action<string>? tellDamage = null)
     {
         // One copy after the other, each durable, so that there is always a whole one.
+        var failed = 0;
         for (var copy = 0; copy < 2; copy++)
         {
             var bytes = new byte[DeviceGeometry.LabelBytes];
             label.Write(bytes, copy);
-            await device.WriteAsync(DeviceGeometry.LabelOffset(copy), bytes);
-            await device.FlushAsync();
+            try
+            {
+                await device.WriteAsync(DeviceGeometry.LabelOffset(copy), bytes);
+                await device.FlushAsync();
+            }
+            catch (DeviceException e) when (e.IsBadPlace && tellDamage is not null && ++failed < 2)
+            {
+                tellDamage($"copy {copy} of the device's label can't be written: {e.Message}");
+            }
         }
     }
 }

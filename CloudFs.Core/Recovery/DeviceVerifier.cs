@@ -47,8 +47,11 @@ public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Act
         var store = new CheckpointStore(device, label.DeviceId);
         var roots = await store.VerifyAsync(label.SegmentCount, Problem);
         var checkpoint = await store.LoadAsync(label.SegmentCount, _ => { });
-        var indexPages = checkpoint is null ? 0 : await VerifyIndexAsync(checkpoint, cancellation);
-        var uses = await FindUsesAsync(label, roots, checkpoint, cancellation);
+        using var bad = new BadPlaces(device, label.DeviceId, _ => { });
+        await bad.LoadAsync(label.SegmentCount, Problem);
+        bad.ApplyTo(checkpoint?.Segments ?? new SegmentTable(label.SegmentCount));
+        var indexPages = checkpoint is null ? 0 : await VerifyIndexAsync(checkpoint, bad, cancellation);
+        var uses = await FindUsesAsync(label, roots, checkpoint, bad, cancellation);
         var needed = NeededOf(checkpoint);
         var last = uses.Keys.LastOrDefault(use => !LogPosition.IsRelocation(use));
         var durable = new LogPosition(roots.Select(root => root.Durable.Value).DefaultIfEmpty().Max());
@@ -74,9 +77,9 @@ public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Act
     }
 
     /// <summary>Reads the newest checkpoint's trees: every page is what its parent means, is kept as in use, and is named once.</summary>
-    private async Task<long> VerifyIndexAsync(LoadedCheckpoint checkpoint, CancellationToken cancellation)
+    private async Task<long> VerifyIndexAsync(LoadedCheckpoint checkpoint, BadPlaces bad, CancellationToken cancellation)
     {
-        var space = new IndexSpace(device, new IndexSegments(checkpoint.Segments));
+        var space = new IndexSpace(device, new IndexSegments(checkpoint.Segments, bad));
         var trees = new PagedTree(space, new PageCache(0), device);
         var inUse = checkpoint.IndexPages.ToDictionary(area => area.Segment, area => area.Used);
         var count = 0L;
@@ -111,10 +114,12 @@ public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Act
     /// else lies about are remnants, of which anything may have been overwritten. Without a checkpoint all have their say.
     /// </summary>
     private async Task<SortedDictionary<ulong, int>> FindUsesAsync(
-        DeviceLabel label, IReadOnlyList<CheckpointRoot> roots, LoadedCheckpoint? checkpoint, CancellationToken cancellation)
+        DeviceLabel label, IReadOnlyList<CheckpointRoot> roots, LoadedCheckpoint? checkpoint, BadPlaces bad,
+        CancellationToken cancellation)
     {
-        var taken = roots.SelectMany(root => root.Spills).ToHashSet();
+        var taken = roots.SelectMany(root => root.Spills).Concat(bad.Places.Select(place => place.Segment)).ToHashSet();
         var uses = new SortedDictionary<ulong, int>();
+        var walker = new SegmentWalker(device, new SegmentTable(label.SegmentCount), label.DeviceId);
         foreach (var held in checkpoint?.Segments.Snapshot() ?? [])
         {
             taken.Add(held.Segment);
@@ -132,7 +137,8 @@ public sealed class DeviceVerifier(IBlockDevice device, Action<string> tell, Act
                 && (checkpoint is null || (use >= checkpoint.Cut.RollFrom.Use && !LogPosition.IsRelocation(use)))
                 && !uses.TryAdd(use, segment))
             {
-                Problem($"segments {uses[use]} and {segment} both claim use {use}");
+                // What a move that was cut off left: the log went on in the one that has more.
+                uses[use] = await SegmentUses.FullerAsync(walker, label.DeviceId, use, uses[use], segment);
             }
         }
 

@@ -120,7 +120,14 @@ internal sealed class Rebuilder(
         if (isWhole && LogPosition.IsRelocation(use))
         {
             // Nobody goes on with it.
-            await mender.TryMendAsync(scan, segment, use, (int)scan.End, -1);
+            try
+            {
+                await mender.TryMendAsync(scan, segment, use, (int)scan.End, -1);
+            }
+            catch (DeviceException e) when (e.IsBadPlace)
+            {
+                report.AddDamage("unmended-footer", $"segment {segment} (use {use}) can't be given a footer: {e.Message}");
+            }
         }
 
         var catalog = new SegmentCatalog(use) { IsIncomplete = !isWhole || (commitsEnd < 0 && !LogPosition.IsRelocation(use)) };

@@ -21,7 +21,7 @@ public sealed record Recovered(
 /// checkpoint is verified on the way; every decision is in the report.
 /// </summary>
 public sealed class Recoverer(
-    IBlockDevice device, DeviceLabel label, CheckpointStore checkpoints, PageCache cache, RecoveryReport report)
+    IBlockDevice device, DeviceLabel label, CheckpointStore checkpoints, BadPlaces bad, PageCache cache, RecoveryReport report)
 {
     private readonly FooterMender _mender = new(device, label.DeviceId, label.PhysicalBlock);
     private SegmentTable _segments = null!;
@@ -29,6 +29,7 @@ public sealed class Recoverer(
     private IndexSpace _space = null!;
     private PagedTree _tree = null!;
     private SegmentWalker _walker = null!;
+    private UseFinder _finder = null!;
     private RollForward _roll = null!;
     private Dictionary<Id160, DiskState> _disks = null!;
     private ulong _nextCommit = 1;
@@ -57,7 +58,7 @@ public sealed class Recoverer(
         }
 
         var known = loaded is null ? await RebuildAsync() : KnownFrom(from.Use);
-        var leftovers = new SegmentLeftovers(_segments, _walker, _mender, label.DeviceId, report);
+        var leftovers = new SegmentLeftovers(_segments, _walker, _mender, bad, label.DeviceId, report);
         await leftovers.CompleteCopiesAsync(checkpoints.NewestRollFrom.Use);
         var durable = checkpoints.KnownDurable;
         var end = loaded is null && known.Count == 0
@@ -90,6 +91,7 @@ public sealed class Recoverer(
     private void Begin(LoadedCheckpoint? loaded)
     {
         _segments = loaded?.Segments ?? new SegmentTable(label.SegmentCount);
+        bad.ApplyTo(_segments);
         _disks = loaded?.Disks ?? [];
         foreach (var (disk, run) in _disks.Values.SelectMany(disk => disk.Lsns.Runs.Select(run => (disk, run))).ToList())
         {
@@ -101,7 +103,8 @@ public sealed class Recoverer(
         }
 
         _walker = new SegmentWalker(device, _segments, label.DeviceId);
-        _indexSegments = new IndexSegments(_segments);
+        _finder = new UseFinder(device, label, _segments, _walker, bad);
+        _indexSegments = new IndexSegments(_segments, bad);
         _space = new IndexSpace(device, _indexSegments) { Planted = Planted };
         _space.Restore(loaded?.IndexPages ?? []);
         _tree = new PagedTree(_space, cache, device);
@@ -127,7 +130,7 @@ public sealed class Recoverer(
     /// <summary>Rebuilds from all segments but the log's last, which is left to be rolled forward.</summary>
     private async Task<SortedDictionary<ulong, int>> RebuildAsync()
     {
-        var uses = await FindUsesAsync(0);
+        var uses = await _finder.FindAllAsync(0);
         var last = uses.Keys.LastOrDefault(use => !LogPosition.IsRelocation(use));
         var rebuilder = new Rebuilder(device, label.DeviceId, _segments, _tree, _space, _mender, report);
         _segments.NextRelocationUse = Math.Max(
@@ -167,7 +170,7 @@ public sealed class Recoverer(
         var hint = checkpoint?.Cut.NextSegment ?? -1;
         while (true)
         {
-            if (!known.TryGetValue(use, out var segment) && !await TryDiscoverAsync(known, use, hint))
+            if (!known.TryGetValue(use, out var segment) && !await _finder.TryDiscoverAsync(known, use, hint))
             {
                 var later = known.Keys.FirstOrDefault(key => key > use);
                 if (later == 0)
@@ -232,7 +235,7 @@ public sealed class Recoverer(
             if (catalog is null or { DamagedCopies: > 0 })
             {
                 var torn = Start(use + 1) > durable && Start(use + 1) > written
-                    && !await HasFollowerAsync(use, known, sealedBy.NextSegment);
+                    && !await _finder.HasFollowerAsync(use, known, sealedBy.NextSegment);
                 Tell(torn, "footer", $"the footer of segment {segment} (use {use}) is not whole: the headers in place are read instead");
             }
 
@@ -240,7 +243,8 @@ public sealed class Recoverer(
             {
                 await ApplyCatalogAsync(catalog, segment, from);
                 if (catalog.DamagedCopies > 0
-                    && await _mender.TryWriteAsync(catalog, segment, sealedBy.CommitsEnd, sealedBy.NextSegment, sealedBy.LastSequence))
+                    && await TryMendAsync(segment, use, () => _mender.TryWriteAsync(
+                        catalog, segment, sealedBy.CommitsEnd, sealedBy.NextSegment, sealedBy.LastSequence)))
                 {
                     TellMended(segment, use);
                 }
@@ -252,7 +256,7 @@ public sealed class Recoverer(
         var commitsEnd = footer?.CommitsEnd ?? -1;
         var (scan, read) = await new CarefulScan(_walker, label.DeviceId).ScanAsync(segment, use, durable, written, commitsEnd);
         using var bytes = read;
-        if (footer is null && await HasFollowerAsync(use, known, scan.NextSegment))
+        if (footer is null && await _finder.HasFollowerAsync(use, known, scan.NextSegment))
         {
             report.AddDamage("damaged-footer", $"the footer of segment {segment} (use {use}) is missing: its commits are read instead");
             commitsEnd = await _mender.FindCommitsEndAsync(scan, use, known.GetValueOrDefault(use + 1, -1));
@@ -275,12 +279,26 @@ public sealed class Recoverer(
         }
 
         var next = footer?.NextSegment ?? scan.NextSegment;
-        if (await _mender.TryMendAsync(scan, segment, use, commitsEnd, next))
+        if (await TryMendAsync(segment, use, () => _mender.TryMendAsync(scan, segment, use, commitsEnd, next)))
         {
             TellMended(segment, use);
         }
 
         return (null, next);
+    }
+
+    /// <summary>A footer that can't be written again is told; the headers in place are there as before.</summary>
+    private async ValueTask<bool> TryMendAsync(int segment, ulong use, Func<ValueTask<bool>> mend)
+    {
+        try
+        {
+            return await mend();
+        }
+        catch (DeviceException e) when (e.IsBadPlace)
+        {
+            report.AddDamage("unmended-footer", $"the footer of segment {segment} (use {use}) can't be written again: {e.Message}");
+            return false;
+        }
     }
 
     private void TellMended(int segment, ulong use) =>
@@ -298,23 +316,6 @@ public sealed class Recoverer(
         {
             report.AddDamage($"damaged-{what}", message);
         }
-    }
-
-    /// <summary>
-    /// True when the log goes on in a later segment, by that segment's own bytes: a checkpoint also knows of segments in
-    /// which nothing was written before the crash.
-    /// </summary>
-    private async Task<bool> HasFollowerAsync(ulong use, SortedDictionary<ulong, int> known, int hint)
-    {
-        foreach (var (later, segment) in known.Where(pair => pair.Key > use))
-        {
-            if (await HoldsAsync(segment, later))
-            {
-                return true;
-            }
-        }
-
-        return await TryDiscoverAsync(known, use + 1, hint);
     }
 
     private async Task ApplyCatalogAsync(SegmentCatalog catalog, int segment, LogPosition from)
@@ -397,87 +398,21 @@ public sealed class Recoverer(
             report.Add("torn-tail", $"the log was cut at {new LogPosition(use, scan.End)}: what stood behind was not durable");
         }
 
+        var end = new LogPosition(use, scan.End);
         if (scan.StaleEnd > scan.End)
         {
-            await device.WriteAsync(
-                DeviceGeometry.SegmentOffset(segment) + scan.End, new byte[scan.StaleEnd - scan.End]);
-            await device.FlushAsync();
-        }
-
-        return new LogEnd(segment, new LogPosition(use, scan.End), FooterMender.CatalogOf(scan, use), 1, scan.NextSegment);
-    }
-
-    /// <summary>Looks for the segment that holds a use: where it was said to be, then everywhere.</summary>
-    private async Task<bool> TryDiscoverAsync(SortedDictionary<ulong, int> known, ulong use, int hint)
-    {
-        if (hint >= 0 && hint < label.SegmentCount && await HoldsAsync(hint, use))
-        {
-            known[use] = hint;
-            return true;
-        }
-
-        if (hint >= 0)
-        {
-            return false;
-        }
-
-        // What was relocated stands beside the log: no use of it follows another.
-        foreach (var (found, segment) in (await FindUsesAsync(use)).Where(pair => !LogPosition.IsRelocation(pair.Key)))
-        {
-            known.TryAdd(found, segment);
-        }
-
-        return known.ContainsKey(use);
-    }
-
-    private async Task<bool> HoldsAsync(int segment, ulong use)
-    {
-        if (await _walker.ReadFooterAsync(segment, use) is not null)
-        {
-            return true;
-        }
-
-        // Mostly the beginning tells: this use's commit, another use's, or nothing. Else all of it must be looked through.
-        var record = await ReadOrZeroesAsync(DeviceGeometry.SegmentOffset(segment), CommitFrameLayout.RecordBytes);
-        var fault = CommitFrame.TryReadRecord(record, label.DeviceId, Start(use), out _);
-        if (fault is LayoutFault.None or LayoutFault.OtherPlace || record.AsSpan().IndexOfAnyExcept((byte)0) < 0)
-        {
-            return fault == LayoutFault.None;
-        }
-
-        using var bytes = await _walker.ReadSegmentAsync(segment);
-        return SegmentScan.Scan(bytes.Memory, label.DeviceId, use, LogPosition.None, LogPosition.None, -1)
-            is { Frames.Count: > 0 } or { IsTorn: true };
-    }
-
-    private async Task<byte[]> ReadOrZeroesAsync(ulong offset, int length)
-    {
-        var bytes = new byte[length];
-        try
-        {
-            await device.ReadAsync(offset, bytes);
-        }
-        catch (DeviceException)
-        {
-            Array.Clear(bytes);
-        }
-
-        return bytes;
-    }
-
-    /// <summary>Every segment whose first commit or footer tells a use from <paramref name="fromUse"/> on.</summary>
-    private async Task<SortedDictionary<ulong, int>> FindUsesAsync(ulong fromUse)
-    {
-        var uses = new SortedDictionary<ulong, int>();
-        for (var segment = 0; segment < label.SegmentCount; segment++)
-        {
-            if (_segments.StateOf(segment) != SegmentState.Checkpoint
-                && await SegmentUses.ReadAsync(device, label.DeviceId, segment) is { } use && use >= fromUse && use > 0)
+            try
             {
-                uses[use] = segment;
+                await device.WriteAsync(
+                    DeviceGeometry.SegmentOffset(segment) + scan.End, new byte[scan.StaleEnd - scan.End]);
+                await device.FlushAsync();
+            }
+            catch (DeviceException e) when (e.IsBadPlace)
+            {
+                segment = await bad.MoveAsync(1, new MovedPart(use, scan.End, DeviceGeometry.SegmentBytes, end), e);
             }
         }
 
-        return uses;
+        return new LogEnd(segment, end, FooterMender.CatalogOf(scan, use), 1, scan.NextSegment);
     }
 }

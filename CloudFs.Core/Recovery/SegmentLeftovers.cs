@@ -1,3 +1,5 @@
+using CloudFs.Core.Devices;
+using CloudFs.Core.Layout;
 using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
 
@@ -5,7 +7,7 @@ namespace CloudFs.Core.Recovery;
 
 /// <summary>Segments that a checkpoint calls open, and that nobody goes on with after a start.</summary>
 internal sealed class SegmentLeftovers(
-    SegmentTable segments, SegmentWalker walker, FooterMender mender, Id160 deviceId, RecoveryReport report)
+    SegmentTable segments, SegmentWalker walker, FooterMender mender, BadPlaces bad, Id160 deviceId, RecoveryReport report)
 {
     /// <summary>Segments that compaction was filling get their footers.</summary>
     /// <param name="logUse">The log's use, about: what their age is measured with.</param>
@@ -16,12 +18,29 @@ internal sealed class SegmentLeftovers(
         {
             using var bytes = await walker.ReadSegmentAsync(segment);
             var scan = SegmentScan.Scan(bytes.Memory, deviceId, use, LogPosition.None, LogPosition.None, -1);
-            if (!await mender.TryMendAsync(scan, segment, use, (int)scan.End, -1))
+            if (!await TryCompleteAsync(scan, segment, use))
             {
                 report.AddDamage("damaged-copies", $"not all of segment {segment} (use {use}), which compaction was filling, can be read");
             }
 
             segments.Seal(use, 0, logUse);
+        }
+    }
+
+    /// <summary>Writes the footer: where its place is bad, the segment moves, since without one nobody could ever compact it.</summary>
+    private async Task<bool> TryCompleteAsync(SegmentScan scan, int segment, ulong use)
+    {
+        for (var tries = 1; ; tries++)
+        {
+            try
+            {
+                return await mender.TryMendAsync(scan, segment, use, (int)scan.End, -1);
+            }
+            catch (DeviceException e) when (e.IsBadPlace)
+            {
+                var end = new LogPosition(use, scan.End);
+                segment = await bad.MoveAsync(tries, new MovedPart(use, scan.End, DeviceGeometry.SegmentBytes, end), e);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 using CloudFs.Core.Devices;
 using CloudFs.Core.Layout;
+using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
 
 namespace CloudFs.Core.Recovery;
@@ -25,6 +26,22 @@ public static class SegmentUses
 
         var last = await ReadAsync(device, DeviceGeometry.SegmentOffset(segment) + SegmentFooter.RecordOffset);
         return SegmentFooter.TryRead(last, deviceId, out var footer) == LayoutFault.None ? footer.Use : null;
+    }
+
+    /// <summary>
+    /// Which of two segments that state the same use is the one: what a move that was cut off left is a copy of a beginning.
+    /// </summary>
+    public static async ValueTask<int> FullerAsync(SegmentWalker walker, Id160 deviceId, ulong use, int one, int other)
+    {
+        var (first, second) = (await MeasureAsync(one), await MeasureAsync(other));
+        return second.CompareTo(first) > 0 ? other : one;
+
+        async ValueTask<(bool, ulong)> MeasureAsync(int segment)
+        {
+            var hasFooter = await walker.ReadFooterAsync(segment, use) is not null;
+            using var bytes = await walker.ReadSegmentAsync(segment);
+            return (hasFooter, SegmentScan.Scan(bytes.Memory, deviceId, use, LogPosition.None, LogPosition.None, -1).LastSequence);
+        }
     }
 
     private static async ValueTask<byte[]> ReadAsync(IBlockDevice device, ulong offset)

@@ -15,6 +15,12 @@ public interface IIndexSegments
 
     /// <summary>No page of it is in use any more.</summary>
     void ReleaseIndex(int segment);
+
+    /// <summary>True when a write to it failed, at any time: it takes no new pages. -1 is the fixed area.</summary>
+    bool IsBad(int segment);
+
+    /// <summary>A write to it failed: that is written down, durably.</summary>
+    Task CondemnIndexAsync(int segment, DeviceException why);
 }
 
 /// <summary>
@@ -141,6 +147,11 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
             areas[segment] = new Area(segment, map);
         }
 
+        foreach (var bad in areas.Values.Where(area => segments.IsBad(area.Segment)))
+        {
+            bad.Close();
+        }
+
         lock (_lock)
         {
             _areas.Clear();
@@ -149,7 +160,10 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
         }
     }
 
-    /// <summary>Writes pages that adjoin, within one area. What they need below the device is reserved first, once.</summary>
+    /// <summary>
+    /// Writes pages that adjoin, within one area. What they need below the device is reserved first, once. Where the device
+    /// refuses the place, no page is given out there any more: who merges gives up, and merges again.
+    /// </summary>
     internal async ValueTask WriteAsync(ulong page, ReadOnlyMemory<byte> bytes)
     {
         var (segment, slot) = IndexPageNumber.PlaceOf(page);
@@ -170,7 +184,21 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
             area.IsReserved = true;
         }
 
-        await device.WriteAsync(start + ((ulong)slot * IndexPageLayout.Size), bytes);
+        try
+        {
+            await device.WriteAsync(start + ((ulong)slot * IndexPageLayout.Size), bytes);
+        }
+        catch (DeviceException e) when (e.IsBadPlace)
+        {
+            lock (_lock)
+            {
+                area.Close();
+            }
+
+            await segments.CondemnIndexAsync(segment, e);
+            throw;
+        }
+
         Interlocked.Add(ref _bytesWritten, bytes.Length);
     }
 
@@ -240,6 +268,7 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
         private readonly ulong[] _released;
 
         private int _firstWithRoom;
+        private bool _isClosed;
 
         public Area(int segment, byte[]? used = null)
         {
@@ -268,9 +297,17 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
         public int Free { get; private set; }
 
         /// <summary>True when no slot is in use, or released and not settled.</summary>
-        public bool IsEmpty => Free == Slots;
+        public bool IsEmpty => Array.TrueForAll(_taken, taken => taken == 0);
 
         public bool IsReserved { get; set; }
+
+        /// <summary>No slot is given out any more.</summary>
+        public void Close()
+        {
+            _isClosed = true;
+            _firstWithRoom = _taken.Length;
+            Free = 0;
+        }
 
         public static int SlotsOf(int segment) =>
             segment == IndexPageNumber.FixedArea ? IndexPageNumber.FixedPages : IndexPageNumber.PagesInSegment;
@@ -302,7 +339,7 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
             Invariant.That(
                 (_taken[slot / 64] & bit) != 0 && (_released[slot / 64] & bit) == 0, "only an index page in use is released");
             InUse--;
-            if (atOnce)
+            if (atOnce && !_isClosed)
             {
                 _taken[slot / 64] &= ~bit;
                 _firstWithRoom = 0;
@@ -349,6 +386,10 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
             InUse = _taken.Sum(BitOperations.PopCount);
             Free = Slots - InUse;
             InUse -= Segment == IndexPageNumber.FixedArea ? 1 : 0;
+            if (_isClosed)
+            {
+                Close();
+            }
         }
     }
 }

@@ -43,6 +43,9 @@ internal sealed class SpaceOf(SegmentTable segments) : IRelocationSpace
         SealedUses.Add(use);
         segments.Seal(use, 0, use);
     }
+
+    public Task<int> MoveAsync(int tries, MovedPart part, DeviceException why) =>
+        throw new DeviceException("nothing moves here", why);
 }
 
 /// <summary>
@@ -66,7 +69,8 @@ internal sealed class RelocationRig
         Table = new SegmentTable(Segments);
         Space = new SpaceOf(Table);
         var buffer = WriteBuffer.InMemory(2);
-        var writer = new LogWriter(Device, Table, buffer, LayoutSamples.Device, 4096, LogEnd.Empty, Runtime);
+        var writer = new LogWriter(
+            Device, Table, new BadPlaces(Device, LayoutSamples.Device, _ => { }), buffer, LayoutSamples.Device, 4096, LogEnd.Empty, Runtime);
         _log = new LogReader(Device, Table, writer, () => buffer, LayoutSamples.Device);
         _pages = new PageReader(_log);
         Relocator = NewRelocator(Relocator.DefaultMoveLimit);

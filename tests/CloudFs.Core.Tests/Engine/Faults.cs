@@ -88,13 +88,22 @@ internal sealed class Faults(Random random, TimeProvider time)
         return Draw(Fault.MisdirectedRead) ? Elsewhere(offset, length, deviceLength) : offset;
     }
 
-    /// <summary>Where a write goes. Throws where it fails.</summary>
+    /// <summary>
+    /// How many bytes a write that fails now leaves on the device, from its start: none, all, or its beginning; null for one
+    /// that does not fail.
+    /// </summary>
+    public int? FailingWrite(int length) => !Draw(Fault.WriteError)
+        ? null
+        : random.Next(3) switch
+        {
+            0 => 0,
+            1 => length,
+            _ => random.Next(length / 512) * 512,
+        };
+
+    /// <summary>Where a write goes.</summary>
     public ulong Write(ulong offset, int length, ulong deviceLength)
     {
-        if (Draw(Fault.WriteError))
-        {
-            throw new DeviceException("write failed");
-        }
 
         var to = Draw(Fault.MisdirectedWrite) ? Elsewhere(offset, length, deviceLength) : offset;
         for (var block = to >> BlockBits; _unreadable.Count > 0 && block << BlockBits < to + (ulong)length; block++)

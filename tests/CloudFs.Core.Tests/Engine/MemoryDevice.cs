@@ -52,6 +52,12 @@ internal sealed class MemoryDevice : IBlockDevice
 
     public bool FailReads { get; set; }
 
+    /// <summary>Whether the medium refuses a write, by its offset and length: a bad place stays so with the device.</summary>
+    public Func<ulong, int, bool>? RefusesWrite { get; set; }
+
+    /// <summary>How many writes were refused so far, on purpose.</summary>
+    public int RefusedWrites { get; private set; }
+
     /// <summary>While set, writes wait for it: a device that hangs.</summary>
     public Task? Stall { get; set; }
 
@@ -298,6 +304,7 @@ internal sealed class MemoryDevice : IBlockDevice
         {
             Faults = Faults,
             Digest = Digest,
+            RefusesWrite = RefusesWrite,
             LastFlush = LastFlush,
         };
 
@@ -322,9 +329,15 @@ internal sealed class MemoryDevice : IBlockDevice
     {
         lock (_lock)
         {
-            if (FailWrites || IsIsolated)
+            if (IsIsolated)
             {
-                throw new DeviceException("write failed on purpose");
+                throw new DeviceException("the process is dead");
+            }
+
+            if (FailWrites || RefusesWrite?.Invoke(offset, source.Length) == true)
+            {
+                RefusedWrites++;
+                throw new DeviceException("write failed on purpose") { IsBadPlace = true };
             }
 
             if (_isStopped)
@@ -333,6 +346,16 @@ internal sealed class MemoryDevice : IBlockDevice
             }
 
             Recorder?.BeforeOperation(this);
+            if (Faults?.FailingWrite(source.Length) is { } done)
+            {
+                if (done > 0)
+                {
+                    Put(offset, source[..done]);
+                }
+
+                throw new DeviceException("write failed") { IsBadPlace = true };
+            }
+
             offset = Faults?.Write(offset, source.Length, Length) ?? offset;
             Digest?.Add(offset);
             Digest?.Add(source);
@@ -340,13 +363,13 @@ internal sealed class MemoryDevice : IBlockDevice
             if (stops)
             {
                 // As much as the kernel had taken of it: all, nothing, or its beginning.
-                var done = _tear!.Next(3) switch
+                var torn = _tear!.Next(3) switch
                 {
                     0 => 0,
                     1 => source.Length,
                     _ => _tear.Next(source.Length / PhysicalBlock) * PhysicalBlock,
                 };
-                source = source[..done];
+                source = source[..torn];
             }
 
             Put(offset, source);

@@ -1,3 +1,4 @@
+using CloudFs.Core.Devices;
 using CloudFs.Core.Index;
 using CloudFs.Core.Layout;
 using CloudFs.Core.Primitives;
@@ -22,6 +23,10 @@ internal sealed class FakeSegments(int count) : IIndexSegments
     }
 
     public void ReleaseIndex(int segment) => Assert.True(_free.Add(segment), "a segment is given back once");
+
+    public bool IsBad(int segment) => false;
+
+    public Task CondemnIndexAsync(int segment, DeviceException why) => Task.CompletedTask;
 }
 
 /// <summary>What trees refer to, by position: extents and data sectors.</summary>

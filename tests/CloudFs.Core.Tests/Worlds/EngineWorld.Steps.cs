@@ -13,10 +13,13 @@ internal sealed partial class EngineWorld
     private int _failuresBefore;
     private int _readFaultsBefore;
 
-    /// <summary>True when the device failed a write or a flush of this process.</summary>
+    /// <summary>True when the device failed a flush of this process.</summary>
     private bool HasFailed => Failures > _failuresBefore;
 
-    private int Failures => _faults.CountOf(Fault.WriteError) + _faults.CountOf(Fault.FlushError);
+    private int Failures => _faults.CountOf(Fault.FlushError);
+
+    /// <summary>True when the device refused a write's place, in any process: the engine went on, and says so.</summary>
+    private bool HasBadPlaces => _faults.CountOf(Fault.WriteError) > 0;
 
     private int ReadFaults => _faults.CountOf(Fault.ReadError) + _faults.CountOf(Fault.LastingReadError);
 

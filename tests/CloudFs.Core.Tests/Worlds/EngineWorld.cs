@@ -135,6 +135,7 @@ internal sealed partial class EngineWorld : IDisposable
     {
         WorldClass.Full => (ulong)(8 + (16 * _random.Next(8, 10))) << 20,
         WorldClass.Long => (ulong)(8 + (16 * _random.Next(7, 10))) << 20,
+        WorldClass.Errors => (ulong)(8 + (16 * _random.Next(30, 40))) << 20,
         _ => (ulong)(8 + (16 * _random.Next(10, 20))) << 20,
     };
 

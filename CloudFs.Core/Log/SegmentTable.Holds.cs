@@ -1,0 +1,95 @@
+using CloudFs.Core.Primitives;
+
+namespace CloudFs.Core.Log;
+
+/// <summary>Segments that are kept from use: for a while, and for ever.</summary>
+public sealed partial class SegmentTable
+{
+    /// <summary>Segments that are used no more once they are free: what is in them is still needed.</summary>
+    public int Condemned => Locked(() => _segments.Count(segment => segment.IsCondemned));
+
+    /// <summary>
+    /// Keeps a sealed segment from being used for anything else until <see cref="EndHold"/>: for who writes its footer again.
+    /// One at a time. False when it is not there, or not sealed.
+    /// </summary>
+    public bool TryHold(ulong use, int segment)
+    {
+        lock (_lock)
+        {
+            Invariant.That(_held == 0, "one segment is held at a time");
+            var isThere = _byUse.TryGetValue(use, out var found) && found == segment && _segments[found].State == SegmentState.Sealed;
+            _held = isThere ? use : 0;
+            return isThere;
+        }
+    }
+
+    /// <summary>Lets go of what <see cref="TryHold"/> held.</summary>
+    public void EndHold()
+    {
+        lock (_lock)
+        {
+            _held = 0;
+        }
+    }
+
+    /// <summary>
+    /// A write to a segment failed: it is taken for nothing more. One that is free is bad from here on; any other holds what it
+    /// holds, and is bad once it would be free.
+    /// </summary>
+    public void Condemn(int segment)
+    {
+        lock (_lock)
+        {
+            ref var held = ref _segments[segment];
+            if (held.State == SegmentState.Free)
+            {
+                _free--;
+                _backed -= held.IsBacked ? 1 : 0;
+                Next = Next == segment ? -1 : Next;
+                held = new HeldSegment { State = SegmentState.Bad, IsBacked = true };
+            }
+
+            held.IsCondemned |= held.State != SegmentState.Bad;
+        }
+    }
+
+    /// <summary>True when a write to it failed.</summary>
+    public bool IsCondemned(int segment) =>
+        Locked(() => _segments[segment].IsCondemned || _segments[segment].State == SegmentState.Bad);
+
+    /// <summary>
+    /// A free segment with blocks of its own, for what a bad one holds; the log's next where there is no other, -1 where there
+    /// is none at all. No checkpoint names it until <see cref="Move"/>; <see cref="ReleasePages"/> gives it back.
+    /// </summary>
+    public int TakeSpare()
+    {
+        lock (_lock)
+        {
+            var segment = FindFree(backed: true, ascending: true);
+            if (segment < 0 && Next >= 0)
+            {
+                (segment, Next) = (Next, -1);
+            }
+
+            if (segment >= 0)
+            {
+                Take(segment, SegmentState.Checkpoint, 0);
+            }
+
+            return segment;
+        }
+    }
+
+    /// <summary>A use goes on in another segment, which was taken for it and holds all that the old one held: that one is bad.</summary>
+    public void Move(ulong use, int to)
+    {
+        lock (_lock)
+        {
+            var found = _byUse.TryGetValue(use, out var from);
+            Invariant.That(found && _segments[to].State == SegmentState.Checkpoint, "a use moves to a segment that was taken for it");
+            _segments[to] = _segments[from] with { IsBacked = true, IsCondemned = false };
+            _segments[from] = new HeldSegment { State = SegmentState.Bad, IsBacked = true };
+            _byUse[use] = to;
+        }
+    }
+}
