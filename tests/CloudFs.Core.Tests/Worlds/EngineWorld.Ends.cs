@@ -1,6 +1,7 @@
 using CloudFs.Core.Chain;
 using CloudFs.Core.Devices;
 using CloudFs.Core.Disks;
+using CloudFs.Core.Engine;
 using CloudFs.Core.Format;
 using CloudFs.Core.Primitives;
 using CloudFs.Core.Tests.Engine;
