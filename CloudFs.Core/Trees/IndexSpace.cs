@@ -267,6 +267,9 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
         /// <summary>Released since the last settling.</summary>
         private readonly ulong[] _released;
 
+        /// <summary>Released, and in no tree of the newest checkpoint; the older one in the other slot may still lead there.</summary>
+        private readonly ulong[] _kept;
+
         private int _firstWithRoom;
         private bool _isClosed;
 
@@ -277,6 +280,7 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
             _taken = new ulong[Slots / 64];
             _fresh = new ulong[Slots / 64];
             _released = new ulong[Slots / 64];
+            _kept = new ulong[Slots / 64];
             used?.CopyTo(MemoryMarshal.AsBytes(_taken.AsSpan()));
             IsReserved = used is not null;
             if (segment == IndexPageNumber.FixedArea)
@@ -337,7 +341,7 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
         {
             var bit = 1UL << (slot % 64);
             Invariant.That(
-                (_taken[slot / 64] & bit) != 0 && (_released[slot / 64] & bit) == 0, "only an index page in use is released");
+                (_taken[slot / 64] & bit) != 0 && ((_released[slot / 64] | _kept[slot / 64]) & bit) == 0, "only an index page in use is released");
             InUse--;
             if (atOnce && !_isClosed)
             {
@@ -350,9 +354,24 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
             _released[slot / 64] |= bit;
         }
 
-        public void Settle() => TakeAway(_released);
+        public void Settle()
+        {
+            Keep();
+            TakeAway(_kept);
+            Array.Clear(_kept);
+            Count();
+        }
 
-        public void Keep() => Array.Clear(_fresh);
+        public void Keep()
+        {
+            for (var i = 0; i < _kept.Length; i++)
+            {
+                _kept[i] |= _released[i];
+            }
+
+            Array.Clear(_fresh);
+            Array.Clear(_released);
+        }
 
         public void Abandon() => TakeAway(_fresh);
 
@@ -361,7 +380,7 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
             var used = new ulong[_taken.Length];
             for (var i = 0; i < used.Length; i++)
             {
-                used[i] = _taken[i] & ~_released[i];
+                used[i] = _taken[i] & ~(_released[i] | _kept[i]);
             }
 
             used[0] &= Segment == IndexPageNumber.FixedArea ? ~1UL : ~0UL;
@@ -385,7 +404,7 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
         {
             InUse = _taken.Sum(BitOperations.PopCount);
             Free = Slots - InUse;
-            InUse -= Segment == IndexPageNumber.FixedArea ? 1 : 0;
+            InUse -= _kept.Sum(BitOperations.PopCount) + (Segment == IndexPageNumber.FixedArea ? 1 : 0);
             if (_isClosed)
             {
                 Close();
