@@ -17,7 +17,8 @@ public readonly record struct MovedPart(ulong Use, uint CommitsEnd, uint TailSta
 /// </summary>
 internal sealed class SegmentMove(IBlockDevice device, Id160 deviceId)
 {
-    private const int PieceBytes = 256 << 10;
+    /// <summary>What the largest commit has.</summary>
+    private const int PieceBytes = 4 << 20;
 
     /// <summary>Reads what is to go.</summary>
     /// <exception cref="DeviceException">Some of it can't be read, or what was written last is not what was written.</exception>

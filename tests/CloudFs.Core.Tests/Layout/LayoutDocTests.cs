@@ -19,6 +19,7 @@ public sealed partial class LayoutDocTests
     public static TheoryData<string, Type, int> Structures => new()
     {
         { "device.md", typeof(DeviceLabelLayout), DeviceLabelLayout.Size },
+        { "device.md", typeof(BadListLayout), BadListLayout.Size },
         { "commit.md", typeof(CommitFrameLayout), CommitFrameLayout.Size },
         { "commit.md", typeof(DeviceRecordLayout), DeviceRecordLayout.Size },
         { "commit.md", typeof(SegmentFooterLayout), SegmentFooterLayout.Size },

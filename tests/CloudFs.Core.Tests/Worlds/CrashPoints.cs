@@ -1,4 +1,5 @@
 using CloudFs.Core.Chain;
+using CloudFs.Core.Devices;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Engine;
 using CloudFs.Core.Format;
@@ -23,6 +24,9 @@ internal enum Operation
 
     /// <summary>Everything that is sealed is compacted: what was written before the last start.</summary>
     Compact,
+
+    /// <summary>A FUA write for which the open segment has no room: a footer, and the first commit of the next.</summary>
+    Cross,
 }
 
 /// <summary>
@@ -48,6 +52,7 @@ internal sealed class CrashPoints : IDeviceRecorder
     private readonly byte[] _region = new byte[WriteBuffer.RegionBytes(Slots)];
     private readonly byte[] _scratch = new byte[WriteBuffer.RegionBytes(Slots)];
     private StorageEngine _engine = null!;
+    private BadSpot? _spot;
 
     /// <summary>All histories of up to so many operations.</summary>
     public static IEnumerable<Operation[]> Histories(int longest) => longest == 0
@@ -102,12 +107,52 @@ internal sealed class CrashPoints : IDeviceRecorder
         }
     }
 
-    public void BeforeOperation(MemoryDevice device) => Note(device);
+    /// <summary>
+    /// One write of the last operation, or of what it causes, finds a place that is bad from then on: each of them in turn.
+    /// From that write on every crash point is tried.
+    /// </summary>
+    /// <param name="history">The operations.</param>
+    /// <param name="second">A later write, counted from the first, that finds another; 0 for none.</param>
+    /// <returns>How many writes were tried, and in how many states a device was found.</returns>
+    public (int Writes, int States) TryBadPlaces(IReadOnlyList<Operation> history, int second = 0)
+    {
+        var states = 0;
+        for (var write = 1; ; write++)
+        {
+            _spot = new BadSpot(write, second);
+            try
+            {
+                var tried = Try(history);
+                if (!_spot.IsHit)
+                {
+                    return (write - 1, states);
+                }
+
+                states += tried.States;
+            }
+            catch (Exception e)
+            {
+                throw new WorldException($"write {write} at {_spot} is refused: {e.Message}", e);
+            }
+            finally
+            {
+                _spot = null;
+            }
+        }
+    }
+
+    public void BeforeOperation(MemoryDevice device)
+    {
+        if (_spot is null or { IsHit: true })
+        {
+            Note(device);
+        }
+    }
 
     private static IEnumerable<Operation[]> OfLength(int length) => length == 0
         ? [[]]
         : OfLength(length - 1).SelectMany(
-                _ => Enum.GetValues<Operation>(), (before, last) => (Operation[])[.. before, last]);
+                _ => Enum.GetValues<Operation>().Where(one => one != Operation.Cross), (before, last) => (Operation[])[.. before, last]);
 
     /// <summary>Stands for what a power cut leaves and what must then be found: where it is the same, so is what comes of it.</summary>
     private static ulong StateOf(Moment moment, IReadOnlyList<(long Operation, int Length)> unflushed, Func<int, int, bool> keeps)
@@ -188,17 +233,28 @@ internal sealed class CrashPoints : IDeviceRecorder
                 _engine.TryGetDisk(model.Id.ToString(), out var disk) ? disk : null, nothingLost: true, mayLose: false));
         }
 
+        while (history.Contains(Operation.Cross) && _engine.Services.Log.End.Offset < DeviceGeometry.SegmentBytes - (160 << 10))
+        {
+            await WriteAsync(0, DiskBytes, random, isFua: false);
+        }
+
         // Something durable to lose, and the log at rest.
         await DoAsync(Operation.FuaWrite, random);
         await Task.Delay(TimeSpan.FromSeconds(1), simulation.Time);
         for (var i = 0; i < history.Count; i++)
         {
             device.Recorder = i == history.Count - 1 ? this : null;
+            device.RefusesWrite = i == history.Count - 1 && _spot is not null ? _spot.Refuses : null;
             await DoAsync(history[i], random);
         }
 
         await Task.Delay(TimeSpan.FromSeconds(1), simulation.Time);
         device.Recorder = null;
+        if (_spot is { } spot)
+        {
+            spot.IsOver = true;
+        }
+
         Note(device);
     }
 
@@ -210,10 +266,14 @@ internal sealed class CrashPoints : IDeviceRecorder
         switch (operation)
         {
             case Operation.Write or Operation.FuaWrite:
-                var isFua = operation == Operation.FuaWrite;
-                var data = WorldData.Take(random, 6144);
-                model.Write(offset, data.Length, data);
-                model.Settle(disk, await disk.WriteAsync((ulong)offset, data, isFua, None), isFua);
+                await WriteAsync(offset, 6144, random, operation == Operation.FuaWrite);
+                break;
+            case Operation.Cross:
+                for (var i = 0; i < 3; i++)
+                {
+                    await WriteAsync(0, DiskBytes, random, isFua: true);
+                }
+
                 break;
             case Operation.Zero:
                 model.Write(offset, 8192, null);
@@ -224,7 +284,7 @@ internal sealed class CrashPoints : IDeviceRecorder
                 _models.ForEach(one => one.NoteDurable(one.Acknowledged));
                 break;
             case Operation.Checkpoint:
-                Assert.True(await _engine.CheckpointAsync());
+                Assert.True(await _engine.CheckpointAsync() || _spot is { IsInSlot: true });
                 break;
             case Operation.Compact:
                 // A second one in a history may find nothing.
@@ -246,6 +306,17 @@ internal sealed class CrashPoints : IDeviceRecorder
 
                 break;
         }
+    }
+
+    private async Task WriteAsync(int offset, int length, Random random, bool isFua)
+    {
+        var model = _models.First(one => !one.IsDeleted);
+        Assert.True(_engine.TryGetDisk(model.Id.ToString(), out var disk));
+        var data = WorldData.Take(random, length);
+        model.Write(offset, data.Length, data);
+        var status = await disk.WriteAsync((ulong)offset, data, isFua, None);
+        Assert.Equal(IoStatus.Ok, status);
+        model.Settle(disk, status, isFua);
     }
 
     private void Note(MemoryDevice device)
@@ -275,10 +346,25 @@ internal sealed class CrashPoints : IDeviceRecorder
             region?.CopyTo(_scratch, 0);
             Simulation.Run(1, async simulation =>
             {
-                var engine = await OpenAsync(
-                    simulation, device, _scratch, region is null ? NextBoot : Boot, new Random(2), planted);
+                StorageEngine engine;
+                try
+                {
+                    engine = await OpenAsync(
+                        simulation, device, _scratch, region is null ? NextBoot : Boot, new Random(2), planted);
+                }
+                catch (DeviceException) when (_spot is { IsInSlot: true } && region is not null)
+                {
+                    // What the buffer holds can't be made durable where no checkpoint can be written: it stays in the buffer.
+                    return;
+                }
+
                 await CheckAsync(engine, moment, region is not null);
                 await Audit.RunAsync(engine);
+                if (_spot is { } spot)
+                {
+                    await spot.CheckAfterAsync(engine, device);
+                }
+
                 if (!rebuilds)
                 {
                     return;
@@ -306,7 +392,7 @@ internal sealed class CrashPoints : IDeviceRecorder
         }
     }
 
-    private static async Task CheckAsync(StorageEngine engine, Moment moment, bool nothingLost)
+    private async Task CheckAsync(StorageEngine engine, Moment moment, bool nothingLost)
     {
         Assert.Empty(engine.GetHealth().Issues);
         foreach (var noted in moment.Models.Where(model => !model.IsGone))
