@@ -233,7 +233,7 @@ internal sealed class CrashPoints : IDeviceRecorder
                 _engine.TryGetDisk(model.Id.ToString(), out var disk) ? disk : null, nothingLost: true, mayLose: false));
         }
 
-        while (history.Contains(Operation.Cross) && _engine.Services.Log.End.Offset < DeviceGeometry.SegmentBytes - (160 << 10))
+        while (history.Contains(Operation.Cross) && _engine.Services.Log.End.Offset < DeviceGeometry.SegmentBytes - (360 << 10))
         {
             await WriteAsync(0, DiskBytes, random, isFua: false);
         }
@@ -269,10 +269,13 @@ internal sealed class CrashPoints : IDeviceRecorder
                 await WriteAsync(offset, 6144, random, operation == Operation.FuaWrite);
                 break;
             case Operation.Cross:
-                for (var i = 0; i < 3; i++)
+                var use = _engine.Services.Log.End.Use;
+                for (var i = 0; i < 8 && _engine.Services.Log.End.Use == use; i++)
                 {
                     await WriteAsync(0, DiskBytes, random, isFua: true);
                 }
+
+                Assert.NotEqual(use, _engine.Services.Log.End.Use);
 
                 break;
             case Operation.Zero:
@@ -360,13 +363,9 @@ internal sealed class CrashPoints : IDeviceRecorder
 
                 await CheckAsync(engine, moment, region is not null);
                 await Audit.RunAsync(engine);
-                if (_spot is { } spot)
-                {
-                    await spot.CheckAfterAsync(engine, device);
-                }
-
                 if (!rebuilds)
                 {
+                    await CheckAfterAsync(engine, device);
                     return;
                 }
 
@@ -379,6 +378,7 @@ internal sealed class CrashPoints : IDeviceRecorder
                 var rebuilt = await OpenAsync(simulation, copy, _scratch, NextBoot, new Random(3), planted);
                 await CheckAsync(rebuilt, moment, region is not null);
                 Assert.Equal(heads, rebuilt.ListDisks().Select(disk => disk.Newest));
+                await CheckAfterAsync(engine, device);
             }, shuffle: false);
         }
         catch (Exception e)
@@ -391,6 +391,9 @@ internal sealed class CrashPoints : IDeviceRecorder
             _stateArena.Dispose();
         }
     }
+
+    private Task CheckAfterAsync(StorageEngine engine, MemoryDevice device) =>
+        _spot is { IsHit: true } spot ? spot.CheckAfterAsync(engine, device) : Task.CompletedTask;
 
     private async Task CheckAsync(StorageEngine engine, Moment moment, bool nothingLost)
     {
