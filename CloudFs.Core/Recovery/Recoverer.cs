@@ -59,12 +59,14 @@ public sealed class Recoverer(
 
         var known = loaded is null ? await RebuildAsync() : KnownFrom(from.Use);
         var leftovers = new SegmentLeftovers(_segments, _walker, _mender, bad, label.DeviceId, report);
-        await leftovers.CompleteCopiesAsync(checkpoints.NewestRollFrom.Use);
         var durable = checkpoints.KnownDurable;
         var end = loaded is null && known.Count == 0
             ? LogEnd.Empty
             : await ReadFromAsync(known, from, durable, written, loaded);
         leftovers.ReleaseUnwritten(end);
+
+        // Behind the log: where a footer is refused the segment moves, and only now is it known which are free.
+        await leftovers.CompleteCopiesAsync(checkpoints.NewestRollFrom.Use);
         _roll.Finish();
 
         // A process that died may have left things in the kernel's hands alone: from here on they count as durable.

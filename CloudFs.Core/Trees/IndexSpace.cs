@@ -340,8 +340,8 @@ public sealed class IndexSpace(IBlockDevice device, IIndexSegments segments)
         public void Release(int slot, bool atOnce)
         {
             var bit = 1UL << (slot % 64);
-            Invariant.That(
-                (_taken[slot / 64] & bit) != 0 && ((_released[slot / 64] | _kept[slot / 64]) & bit) == 0, "only an index page in use is released");
+            var isReleased = ((_released[slot / 64] | _kept[slot / 64]) & bit) != 0;
+            Invariant.That((_taken[slot / 64] & bit) != 0 && !isReleased, "only an index page in use is released");
             InUse--;
             if (atOnce && !_isClosed)
             {
