@@ -150,8 +150,9 @@ public sealed class BadPlaces : IDisposable
         {
             var located = _segments!.TryLocate(part.Use, out var from);
             Invariant.That(located, "a segment that is written to is not reclaimed");
-            var bytes = await _move.ReadAsync(from, part);
-            var to = await CopyAsync(bytes, tries, why);
+            using var bytes = new SegmentBytes();
+            await _move.ReadAsync(from, part, bytes.Memory);
+            var to = await CopyAsync(bytes.Memory, tries, why);
             await RememberAsync(new BadPlace(from, to, part.Use));
             _segments.Move(part.Use, to);
             Tell($"a write to segment {from} failed ({why.Message}): what is in it went on in segment {to}, and it is not used any more");

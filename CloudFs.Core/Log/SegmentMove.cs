@@ -20,11 +20,11 @@ internal sealed class SegmentMove(IBlockDevice device, Id160 deviceId)
     /// <summary>What the largest commit has.</summary>
     private const int PieceBytes = 4 << 20;
 
-    /// <summary>Reads what is to go.</summary>
+    /// <summary>Reads what is to go into memory of the caller's, of a segment's size.</summary>
     /// <exception cref="DeviceException">Some of it can't be read, or what was written last is not what was written.</exception>
-    public async Task<ReadOnlyMemory<byte>> ReadAsync(int segment, MovedPart part)
+    public async Task ReadAsync(int segment, MovedPart part, Memory<byte> bytes)
     {
-        var bytes = new byte[DeviceGeometry.SegmentBytes];
+        bytes.Span.Clear();
         await ReadAsync(segment, bytes, 0, part.CommitsEnd);
 
         // What was durable and rotted since goes as it is. The rest is still to be promised: it must be all there.
@@ -39,7 +39,6 @@ internal sealed class SegmentMove(IBlockDevice device, Id160 deviceId)
         }
 
         await ReadAsync(segment, bytes, part.TailStart, DeviceGeometry.SegmentBytes);
-        return bytes;
     }
 
     /// <summary>Writes all of the segment and flushes it.</summary>
@@ -53,11 +52,11 @@ internal sealed class SegmentMove(IBlockDevice device, Id160 deviceId)
         await device.FlushAsync();
     }
 
-    private async Task ReadAsync(int segment, byte[] bytes, uint from, uint end)
+    private async Task ReadAsync(int segment, Memory<byte> bytes, uint from, uint end)
     {
         for (var at = from; at < end; at += PieceBytes)
         {
-            var piece = bytes.AsMemory((int)at, (int)Math.Min(PieceBytes, end - at));
+            var piece = bytes.Slice((int)at, (int)Math.Min(PieceBytes, end - at));
             try
             {
                 await ReadTwiceAsync(DeviceGeometry.SegmentOffset(segment) + at, piece);

@@ -348,6 +348,7 @@ internal sealed class MemoryDevice : IBlockDevice
             Recorder?.BeforeOperation(this);
             if (Faults?.FailingWrite(source.Length) is { } done)
             {
+                Operations++;
                 if (done > 0)
                 {
                     Put(offset, source[..done]);

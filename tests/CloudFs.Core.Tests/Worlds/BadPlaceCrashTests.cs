@@ -15,7 +15,7 @@ public sealed class BadPlaceCrashTests(ITestOutputHelper output)
     [InlineData("Cross")]
     public void Whichever_write_finds_a_bad_place_and_wherever_it_ends_then_what_was_promised_is_there(string history)
     {
-        using var points = new CrashPoints();
+        var points = new CrashPoints();
 
         var (writes, states) = points.TryBadPlaces(Of(history));
 
@@ -31,7 +31,7 @@ public sealed class BadPlaceCrashTests(ITestOutputHelper output)
     [InlineData("FuaWrite", 7)]
     public void Neither_does_a_second_bad_place_on_the_way_out_cost_anything(string history, int second)
     {
-        using var points = new CrashPoints();
+        var points = new CrashPoints();
 
         var (writes, states) = points.TryBadPlaces(Of(history), second);
 

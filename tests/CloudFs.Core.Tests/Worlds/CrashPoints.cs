@@ -211,7 +211,8 @@ internal sealed class CrashPoints : IDeviceRecorder
 
     private async Task LiveAsync(Simulation simulation, IReadOnlyList<Operation> history, PlantedBug planted)
     {
-        var device = new MemoryDevice(120UL << 20, 4096, _arena);
+        // Bad segments must not make it short of room, and so compact.
+        var device = new MemoryDevice((_spot is null ? 120UL : 360UL) << 20, 4096, _arena);
         var ids = new Random(1);
         var random = new Random(history.Count);
         _engine = await OpenAsync(simulation, device, _region, Boot, ids, planted);
@@ -397,7 +398,7 @@ internal sealed class CrashPoints : IDeviceRecorder
 
     private async Task CheckAsync(StorageEngine engine, Moment moment, bool nothingLost)
     {
-        Assert.Empty(engine.GetHealth().Issues);
+        Assert.DoesNotContain(engine.GetHealth().Issues, issue => _spot?.IsExpected(issue) != true);
         foreach (var noted in moment.Models.Where(model => !model.IsGone))
         {
             using var model = noted.Fork();
