@@ -207,6 +207,7 @@ internal sealed class Checkpointer(
             return Fail($"the index is damaged ({e.Message}): no checkpoint can be written until it is rebuilt; restart the daemon");
         }
 
+        var number = services.Segments.BeginCheckpoint();
         var contents = new CheckpointContents(
             cut, services.Segments.NextRelocationUse, SegmentsAt(cut, delta), space.Snapshot(),
             [.. disks.Select(disk => disk.Snapshot(moved))]);
@@ -226,6 +227,7 @@ internal sealed class Checkpointer(
         }
 
         space.Settle();
+        services.Segments.SettleCheckpoint(number);
         Trouble = null;
         Volatile.Write(ref _rollFrom, cut.RollFrom.Value);
         Interlocked.Increment(ref _written);

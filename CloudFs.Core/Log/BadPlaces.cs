@@ -196,7 +196,7 @@ public sealed class BadPlaces : IDisposable
 
     private async Task<int> TakeSpareAsync()
     {
-        if (_segments!.BackedSpare <= 0 && _segments.FindUnbacked() is var unbacked and >= 0
+        if (_segments!.BackedSpare <= 1 && _segments.FindUnbacked() is var unbacked and >= 0
             && await _device.TryReserveAsync(DeviceGeometry.SegmentOffset(unbacked), DeviceGeometry.SegmentBytes))
         {
             _segments.SetBacked(unbacked);

@@ -5,6 +5,9 @@ namespace CloudFs.Core.Log;
 /// <summary>Segments that are kept from use: for a while, and for ever.</summary>
 public sealed partial class SegmentTable
 {
+    private int _checkpoints = 1;
+    private int _settled;
+
     /// <summary>Segments that are used no more once they are free: what is in them is still needed.</summary>
     public int Condemned => Locked(() => _segments.Count(segment => segment.IsCondemned));
 
@@ -57,15 +60,35 @@ public sealed partial class SegmentTable
     public bool IsCondemned(int segment) =>
         Locked(() => _segments[segment].IsCondemned || _segments[segment].State == SegmentState.Bad);
 
+    /// <summary>A checkpoint is about to state what is in use: gives its number.</summary>
+    public int BeginCheckpoint()
+    {
+        lock (_lock)
+        {
+            return ++_checkpoints;
+        }
+    }
+
+    /// <summary>Both slots hold that checkpoint: what was free when it began is stated by none.</summary>
+    public void SettleCheckpoint(int number)
+    {
+        lock (_lock)
+        {
+            _settled = number;
+        }
+    }
+
     /// <summary>
     /// A free segment with blocks of its own, for what a bad one holds; the log's next where there is no other, -1 where there
-    /// is none at all. No checkpoint names it until <see cref="Move"/>; <see cref="ReleasePages"/> gives it back.
+    /// is none at all. One that a checkpoint still states, though nothing refers to it, comes last: a start that finds it
+    /// overwritten would take that for damage. No checkpoint names it until <see cref="Move"/>; <see cref="ReleasePages"/> gives it back.
     /// </summary>
     public int TakeSpare()
     {
         lock (_lock)
         {
-            var segment = FindFree(backed: true, ascending: true);
+            var segment = FindUnstated();
+            segment = segment >= 0 ? segment : FindFree(backed: true, ascending: true);
             if (segment < 0 && Next >= 0)
             {
                 (segment, Next) = (Next, -1);
@@ -78,6 +101,20 @@ public sealed partial class SegmentTable
 
             return segment;
         }
+    }
+
+    private int FindUnstated()
+    {
+        for (var i = 0; i < _segments.Length; i++)
+        {
+            if (_segments[i] is { State: SegmentState.Free, IsBacked: true } free && i != Next
+                && (free.FreedAt == 0 || free.FreedAt < _settled))
+            {
+                return i;
+            }
+        }
+
+        return -1;
     }
 
     /// <summary>A use goes on in another segment, which was taken for it and holds all that the old one held: that one is bad.</summary>

@@ -449,7 +449,7 @@ public sealed partial class SegmentTable : ILiveness
             return;
         }
 
-        _segments[segment] = new HeldSegment { IsBacked = true };
+        _segments[segment] = new HeldSegment { IsBacked = true, FreedAt = _checkpoints };
         _free++;
         _backed++;
     }

@@ -42,6 +42,7 @@ internal struct HeldSegment
     public SegmentState State;
     public bool IsBacked;
     public bool IsCondemned;
+    public int FreedAt;
     public ulong Use;
     public int TreeReferences;
     public int TreeSectors;
