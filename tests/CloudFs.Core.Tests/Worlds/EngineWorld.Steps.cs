@@ -21,6 +21,12 @@ internal sealed partial class EngineWorld
     /// <summary>True when the device refused a write's place, in any process: the engine went on, and says so.</summary>
     private bool HasBadPlaces => _faults.CountOf(Fault.WriteError) > 0;
 
+    /// <summary>
+    /// True when the device may take nothing more: after a failed flush, or where a segment has to move and can't be read.
+    /// A refused write alone is no reason.
+    /// </summary>
+    private bool MayBePoisoned => HasFailed || (HasBadPlaces && ReadsMayFail);
+
     private int ReadFaults => _faults.CountOf(Fault.ReadError) + _faults.CountOf(Fault.LastingReadError);
 
     /// <summary>True when a read may answer that it can't.</summary>
@@ -263,7 +269,7 @@ internal sealed partial class EngineWorld
         {
             IoStatus.Ok => true,
             IoStatus.NoSpace => _class is WorldClass.Full or WorldClass.Long || _faults.NoRoomBelow,
-            IoStatus.Poisoned => HasFailed,
+            IoStatus.Poisoned => MayBePoisoned,
             IoStatus.ReadOnly => _mayLose,
             IoStatus.OutOfRange => _mayLose,
             IoStatus.Damaged => ReadsMayFail,
@@ -289,7 +295,7 @@ internal sealed partial class EngineWorld
         {
             _digest.Add(await _host.Engine.CheckpointAsync() ? 1UL : 0UL);
         }
-        catch (DeviceException) when (HasFailed)
+        catch (DeviceException) when (MayBePoisoned)
         {
             _digest.Add(2);
         }
