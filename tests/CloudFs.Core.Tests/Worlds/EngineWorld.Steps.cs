@@ -309,9 +309,16 @@ internal sealed partial class EngineWorld
         if (_class is not (WorldClass.Rot or WorldClass.Misdirection) && !ReadsMayFail && !HasFailed && !_faults.HasReadFaults)
         {
             var audit = Audit.RunAsync(_host.Engine);
-            if (await EndsAsync(audit))
+            try
             {
-                await audit;
+                if (await EndsAsync(audit))
+                {
+                    await audit;
+                }
+            }
+            catch (Xunit.Sdk.XunitException) when (HasFailed)
+            {
+                // A flush failed before it came to look: a checkpoint was left as it was, half-way.
             }
         }
     }
