@@ -18,7 +18,7 @@ internal readonly record struct LogJob(
 /// Used by the log's loop alone; only <see cref="Durable"/> and the counters are read by others.
 /// </summary>
 internal sealed class LogPipe(
-    IBlockDevice device, SegmentTable segments, BadPlaces bad, Id160 deviceId, int physicalBlock, LogPosition end, TimeProvider time)
+    IBlockDevice device, SegmentTable segments, BadPlaces bad, Id160 deviceId, int physicalBlock, LogPosition end, EngineRuntime runtime)
 {
     private readonly List<OpenCommit> _unflushed = [];
     private byte[] _footer = [];
@@ -35,8 +35,6 @@ internal sealed class LogPipe(
 
     /// <summary>True when commits with entries were written and not flushed.</summary>
     public bool HasUnflushed => _unflushed.Count > 0;
-
-    internal PlantedBug Planted { get; init; }
 
     /// <summary>Counters for metrics.</summary>
     public LogCounters Counters { get; } = new();
@@ -77,7 +75,7 @@ internal sealed class LogPipe(
         Counters.AddFooter(length);
         WrittenEnd = Claimed = new LogPosition(catalog.Use + 1, 0);
         await FlushAsync();
-        segments.Seal(catalog.Use, (ulong)(time.GetUtcNow() - DateTimeOffset.UnixEpoch).TotalMicroseconds, catalog.Use);
+        segments.Seal(catalog.Use, (ulong)(runtime.Time.GetUtcNow() - DateTimeOffset.UnixEpoch).TotalMicroseconds, catalog.Use);
     }
 
     /// <summary>
@@ -106,7 +104,7 @@ internal sealed class LogPipe(
     public async ValueTask FlushAsync()
     {
         var flushed = WrittenEnd;
-        if (Planted != PlantedBug.SkipFlush)
+        if (runtime.Planted != PlantedBug.SkipFlush)
         {
             await device.FlushAsync();
         }

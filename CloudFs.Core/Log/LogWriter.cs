@@ -13,8 +13,7 @@ namespace CloudFs.Core.Log;
 /// (4) its slot is free; (5) a flush makes it durable; (6) sinks learn so, waiters end, in order. When a segment is full
 /// its commits are flushed before its footer is written, so that a footer proves what lies before it; and the footer is
 /// flushed before the first commit of the next: so a tear can only be in the newest segment.
-/// A flush that failed poisons the log: all who wait fail, and nothing is appended any more. So does a write, but for one
-/// whose place alone is bad: the segment moves, and the write is made there before anything follows it (docs/adr/0015).
+/// A flush that failed poisons the log: all who wait fail, and nothing is appended any more. A refused write moves (ADR 0015).
 /// </para>
 /// </summary>
 public sealed class LogWriter
@@ -60,8 +59,7 @@ public sealed class LogWriter
         _physicalBlock = physicalBlock;
         _catalog = end.Catalog;
         _end = _dataEnd = end.Position;
-        _pipe = new LogPipe(device, segments, bad, deviceId, physicalBlock, end.Position, runtime.Time)
-            { Planted = runtime.Planted };
+        _pipe = new LogPipe(device, segments, bad, deviceId, physicalBlock, end.Position, runtime);
         _nextSequence = end.NextSequence;
         _timer = runtime.Time.CreateTimer(_ => OnTimer(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
