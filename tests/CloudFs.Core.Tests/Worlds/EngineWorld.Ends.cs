@@ -94,19 +94,20 @@ internal sealed partial class EngineWorld
         Assert.True(
             _mayLose || HasFailed || health.Issues.All(IsExpected),
             $"after an ordinary crash: {string.Join("; ", health.Issues.Select(issue => issue.Message))}");
-        var bad = 0;
+        var bad = new List<string>();
         foreach (var model in _models.Where(model => !model.IsGone))
         {
             var disk = TryFind(model);
             model.Recovered(disk, _nothingLost && !_mayLose, _mayLose);
             if (disk is null)
             {
-                bad += model.IsDeleted ? 0 : 1;
+                bad.AddRange(model.IsDeleted ? [] : [$"disk {model.Id} is not there"]);
                 continue;
             }
 
             _digest.Add(disk.Newest.Id);
-            bad += await model.CheckContentsAsync(disk, _random, () => ReadsMayFail, _digest);
+            var lost = await model.CheckContentsAsync(disk, _random, () => ReadsMayFail, _digest);
+            bad.AddRange(lost == 0 ? [] : [$"{lost} bytes of disk {model.Id} of {model.Bytes}, which has {disk.SizeBytes}"]);
             if (_random.Next(2) == 0)
             {
                 await CheckStreamAsync(model, disk);
@@ -131,7 +132,9 @@ internal sealed partial class EngineWorld
             await CheckRebuiltAsync(_random.Next(2) == 0);
         }
 
-        Assert.True(bad == 0 || _host.Engine.GetHealth().Status == "degraded", "something is damaged, and the engine says that all is well");
+        Assert.True(
+            bad.Count == 0 || _host.Engine.GetHealth().Status == "degraded",
+            $"something is damaged, and the engine says that all is well: {string.Join(", ", bad)}");
     }
 
     /// <summary>What health may tell where nothing is damaged.</summary>
