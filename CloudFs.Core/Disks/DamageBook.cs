@@ -21,11 +21,15 @@ public sealed class DamageBook
     public IEnumerable<(ulong Lba, ulong End)> LostRanges =>
         _ranges.Where(range => range.Reason == LostEntry).Select(range => (range.Lba, range.End));
 
-    /// <summary>Notes a bad range; false when it is known already.</summary>
+    /// <summary>
+    /// Notes a bad range; false when it is known already. That an entry is lost holds on where a page of it was bad before:
+    /// it outlives the process.
+    /// </summary>
     public bool Add(ulong lba, ulong sectors, string reason)
     {
         var end = lba + sectors;
-        if (_ranges.Exists(range => range.Lba <= lba && range.End >= end) || _ranges.Count >= RangesMax)
+        if (_ranges.Exists(range => range.Lba <= lba && range.End >= end && (reason != LostEntry || range.Reason == reason))
+            || _ranges.Count >= RangesMax)
         {
             return false;
         }

@@ -179,6 +179,7 @@ internal sealed class Checkpointer(
     {
         await BackAsync(0);
         var cut = CutLog();
+        TellLost(moved);
         var disks = services.Disks.All().Select(Freeze).ToList();
         if (await services.Log.FlushAsync() != IoStatus.Ok)
         {
@@ -297,6 +298,18 @@ internal sealed class Checkpointer(
         return segments;
     }
 
+    /// <summary>
+    /// What relocation could not have is noted before the disks' states are copied: it has to be in the checkpoint that makes it
+    /// lost, for no read finds it again in the log.
+    /// </summary>
+    private void TellLost(RelocationPlan? moved)
+    {
+        foreach (var disk in moved is null ? [] : services.Disks.All())
+        {
+            disk.NoteLost(moved.Moves.GetValueOrDefault(disk.Id)?.Where(move => move.To.IsNone) ?? []);
+        }
+    }
+
     private static FrozenDisk Freeze(Disk disk) =>
         disk.Freeze((state, layers) => new FrozenDisk(disk, DiskSnapshot.Of(state), layers));
 
@@ -328,7 +341,6 @@ internal sealed class Checkpointer(
         foreach (var disk in disks)
         {
             disk.Disk.Settle(disk.Tree, disk.Layers, disk.Kept.Head.Lsn, disk.MovedPins(moved));
-            disk.Disk.NoteLost(moved?.Moves.GetValueOrDefault(disk.Kept.Head.Disk)?.Where(move => move.To.IsNone) ?? []);
             foreach (var extent in disk.Layers.SelectMany(layer => layer.Runs().Leaves).SelectMany(leaf => leaf))
             {
                 services.Segments.Removed(extent);
