@@ -34,8 +34,15 @@ public sealed class DamageBook
             return false;
         }
 
+        var lost = reason == LostEntry ? [] : LostRanges.Where(range => range.Lba < end && range.End > lba).ToList();
         Clear(lba, end);
         _ranges.Add((lba, end, reason));
+        foreach (var (from, to) in lost)
+        {
+            var start = Math.Max(from, lba);
+            Add(start, Math.Min(to, end) - start, LostEntry);
+        }
+
         return true;
     }
 

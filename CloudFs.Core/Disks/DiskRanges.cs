@@ -15,7 +15,7 @@ internal static class DiskRanges
         var head = state.Head;
         var view = head.View!;
         var primary = state.IsPrimary(services.HostId, services.DeviceId);
-        var (ranges, damaged) = Damage(state.Damage);
+        var (ranges, damaged) = Damage(state.Damage, head.Attributes!.Size / EntryLayout.SectorSize);
         var reason = state.Suspect
             ?? (damaged == 0 ? "" : $"{damaged} bytes answer EIO until they are overwritten or trimmed");
         return new DiskStatus
@@ -74,13 +74,14 @@ internal static class DiskRanges
         }
     }
 
-    private static (List<DamageRange> Ranges, ulong Bytes) Damage(DamageBook damage)
+    /// <summary>What is beyond the disk's size may be damaged too, and nobody can read it.</summary>
+    private static (List<DamageRange> Ranges, ulong Bytes) Damage(DamageBook damage, ulong sectors)
     {
         var ranges = new List<DamageRange>();
         ulong bytes = 0;
-        foreach (var (lba, end, reason) in damage.Ranges)
+        foreach (var (lba, end, reason) in damage.Ranges.Where(range => range.Lba < sectors))
         {
-            AddDamage(ranges, ref bytes, lba, end, reason);
+            AddDamage(ranges, ref bytes, lba, Math.Min(end, sectors), reason);
         }
 
         return (ranges, bytes);

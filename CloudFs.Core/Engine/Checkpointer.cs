@@ -304,9 +304,9 @@ internal sealed class Checkpointer(
     /// </summary>
     private void TellLost(RelocationPlan? moved)
     {
-        foreach (var disk in moved is null ? [] : services.Disks.All())
+        foreach (var disk in services.Disks.All())
         {
-            disk.NoteLost(moved.Moves.GetValueOrDefault(disk.Id)?.Where(move => move.To.IsNone) ?? []);
+            disk.NoteLost(moved?.Moves.GetValueOrDefault(disk.Id)?.Where(move => move.To.IsNone) ?? []);
         }
     }
 

@@ -135,6 +135,23 @@ public readonly record struct SegmentFooter(
         return footer.IsConsistent ? LayoutFault.None : LayoutFault.Inconsistent;
     }
 
+    /// <summary>
+    /// True when a record that does not prove itself can only be what is left of this use's: of magic, use, and where and what the
+    /// last commit was, three are right.
+    /// </summary>
+    /// <param name="source">512 bytes.</param>
+    /// <param name="use">The segment's use.</param>
+    /// <param name="end">Where the last commit ends that was found.</param>
+    /// <param name="sequence">Its sequence.</param>
+    public static bool IsTraceOf(ReadOnlySpan<byte> source, ulong use, LogPosition end, ulong sequence)
+    {
+        var names = (source[..4].SequenceEqual(MagicBytes) ? 1 : 0)
+            + (BinaryPrimitives.ReadUInt64LittleEndian(source[SegmentFooterLayout.Use..]) == use ? 1 : 0)
+            + (BinaryPrimitives.ReadUInt32LittleEndian(source[SegmentFooterLayout.CommitsEnd..]) == end.Offset ? 1 : 0)
+            + (BinaryPrimitives.ReadUInt64LittleEndian(source[SegmentFooterLayout.LastSequence..]) == sequence ? 1 : 0);
+        return names >= 3;
+    }
+
     /// <summary>True when these bytes (8 × <see cref="CopyCount"/>) are the places that the record speaks of.</summary>
     public bool ProvesPlaces(ReadOnlySpan<byte> places) =>
         places.Length == CopyCount * PlaceBytes && XXH64.DigestOf(places) == PlacesCheck;

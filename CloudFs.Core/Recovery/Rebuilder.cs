@@ -21,11 +21,13 @@ internal sealed class Rebuilder(
     /// <summary>Extents held in memory before they are merged into trees.</summary>
     private const int LayerExtentsMax = 256 << 10;
 
-    private readonly SegmentWalker _walker = new(device, segments, deviceId);
+    private static readonly IReadOnlySet<int> NoneBad = new HashSet<int>();
+
+    private readonly RebuildReader _reader = new(new SegmentWalker(device, segments, deviceId), mender, deviceId, report);
+    private readonly RebuildCopies _copies = new(device, tree);
     private readonly Dictionary<Id160, RebuiltDisk> _disks = [];
     private readonly List<ulong> _dispensable = [];
     private int _sinceMerge;
-    private bool _hasHoles;
     private bool _losesBeforeHistory;
 
     /// <summary>Secrets of views that were found.</summary>
@@ -34,18 +36,32 @@ internal sealed class Rebuilder(
     /// <summary>Disks of which newer entries may have stood in what could not be read.</summary>
     public List<Id160> InDoubt { get; } = [];
 
+    /// <summary>True when something of the log could not be read, and in it maybe disks of which nothing else was found.</summary>
+    public bool HasHoles { get; private set; }
+
     /// <summary>Reads segments by their uses, those of the log first, and gives the disks as they then stand.</summary>
-    public async Task<Dictionary<Id160, DiskState>> RunAsync(IEnumerable<KeyValuePair<ulong, int>> uses)
+    /// <param name="found">Every use that was found, and its segment.</param>
+    /// <param name="last">The log's last, which is left out.</param>
+    /// <param name="mayLackSegments">True when there may have been others, in what can't be read.</param>
+    public async Task<Dictionary<Id160, DiskState>> RunAsync(SortedDictionary<ulong, int> found, ulong last, bool mayLackSegments)
     {
+        var uses = found.Where(pair => pair.Key != last).ToList();
         foreach (var (use, segment) in uses)
         {
             segments.Occupy(segment, SegmentState.Sealed, use);
         }
 
+        var before = 0UL;
         foreach (var (use, segment) in uses)
         {
             report.SegmentsRead++;
-            await ReadSegmentAsync(use, segment);
+            if (mayLackSegments && !LogPosition.IsRelocation(use) && use > before + 1)
+            {
+                PutInDoubt(use);
+            }
+
+            await ReadSegmentAsync(use, segment, found.GetValueOrDefault(use + 1, -1));
+            before = use;
         }
 
         var disks = new Dictionary<Id160, DiskState>();
@@ -62,37 +78,42 @@ internal sealed class Rebuilder(
                 await MergeAsync(disk);
             }
 
+            await TellLostAsync(disk);
             disks.Add(disk.Id, disk.State);
         }
 
         return disks;
     }
 
-    private async Task ReadSegmentAsync(ulong use, int segment)
+    private async Task ReadSegmentAsync(ulong use, int segment, int following)
     {
-        var footer = await _walker.ReadFooterAsync(segment, use);
-        var catalog = footer is { } found ? await _walker.ReadCatalogAsync(segment, found) : null;
-        if (catalog is null or { IsIncomplete: true })
-        {
-            catalog = await ScanAsync(use, segment, footer?.CommitsEnd ?? -1);
-        }
-
-        if (catalog.IsIncomplete)
-        {
-            NoteHole(use);
-        }
-
+        var isCopies = LogPosition.IsRelocation(use);
+        var items = isCopies ? await _reader.ReadCopiesAsync(segment, use) : await _reader.ReadLogAsync(segment, use, following);
         var hasMetas = false;
-        for (var i = 0; i < catalog.Count; i++)
+        var hasHole = false;
+        foreach (var item in items)
         {
-            hasMetas |= await TakeAsync(catalog.Memory(i), catalog.Position(i), segment, catalog.IsIncomplete);
+            if (item.Kind == FoundKind.Hole)
+            {
+                hasHole = true;
+                PutInDoubt(use);
+            }
+            else if (item.Kind == FoundKind.PrefixOnly)
+            {
+                TakePrefix(item);
+            }
+            else
+            {
+                hasMetas |= await TakeAsync(item, segment);
+            }
         }
 
-        if (catalog.IsIncomplete)
+        if (hasHole)
         {
-            PutInDoubt(use);
+            report.AddDamage(
+                "hole", $"not all of use {use} can be read, and the index is rebuilt from the log: what was there is in doubt");
         }
-        else if (!hasMetas)
+        else if (!hasMetas && items.TrueForAll(item => item.Kind == FoundKind.Whole))
         {
             _dispensable.Add(use);
         }
@@ -108,40 +129,10 @@ internal sealed class Rebuilder(
         }
     }
 
-    /// <summary>
-    /// The headers of a segment without a footer by its commits: of one that was relocated into and never completed whatever is
-    /// there; of one of the log, which had a footer, all, or it is incomplete.
-    /// </summary>
-    private async Task<SegmentCatalog> ScanAsync(ulong use, int segment, int commitsEnd)
-    {
-        using var bytes = await _walker.ReadSegmentAsync(segment);
-        var scan = SegmentScan.Scan(bytes.Memory, deviceId, use, LogPosition.None, LogPosition.None, commitsEnd);
-        var isWhole = scan.Holes.Count == 0 && scan.Items.All(item => item.Kind == ScannedKind.Whole);
-        if (isWhole && LogPosition.IsRelocation(use))
-        {
-            // Nobody goes on with it.
-            try
-            {
-                await mender.TryMendAsync(scan, segment, use, (int)scan.End, -1);
-            }
-            catch (DeviceException e) when (e.IsBadPlace)
-            {
-                report.AddDamage("unmended-footer", $"segment {segment} (use {use}) can't be given a footer: {e.Message}");
-            }
-        }
-
-        var catalog = new SegmentCatalog(use) { IsIncomplete = !isWhole || (commitsEnd < 0 && !LogPosition.IsRelocation(use)) };
-        foreach (var item in scan.Items.Where(item => item.Kind == ScannedKind.Whole))
-        {
-            catalog.Add(item.Header.Span, item.Place);
-        }
-
-        return catalog;
-    }
-
     /// <summary>Takes an item in. True when it is of those that stay for ever, wherever they are found.</summary>
-    private async Task<bool> TakeAsync(ReadOnlyMemory<byte> header, LogPosition position, int segment, bool mayFollowHole)
+    private async Task<bool> TakeAsync(FoundItem item, int segment)
     {
+        var (header, position) = (item.Header, item.Position);
         if (DeviceRecord.TryRead(header.Span, out var record) == LayoutFault.None)
         {
             Secrets[(record.Disk, record.View)] = record.Secret;
@@ -153,24 +144,52 @@ internal sealed class Rebuilder(
             return false;
         }
 
-        if (!_disks.TryGetValue(fields.Disk, out var disk))
-        {
-            _disks.Add(fields.Disk, disk = new RebuiltDisk(fields.Disk, segments) { IsInDoubt = _hasHoles });
-        }
-
-        disk.IsInDoubt |= mayFollowHole && !LogPosition.IsRelocation(position.Use);
+        var disk = DiskOf(fields.Disk);
         disk.NoteEntry(fields, position);
         if (fields.HasJsonBody)
         {
             disk.NoteMeta(fields, await ReadBodyAsync(header, fields, position, segment), position);
-        }
-        else
-        {
-            _sinceMerge += fields.ExtentCount;
-            disk.NoteExtents(header.Span, fields, position);
+            return true;
         }
 
-        return fields.HasJsonBody;
+        // Of two copies of one entry the later is taken: unless it is one that was never completed, and written over since.
+        var isDoubtful = LogPosition.IsRelocation(position.Use)
+            && (item.Kind == FoundKind.Unproven || await _copies.IsTwiceAsync(disk.State.Map, header, fields, position));
+        var bad = isDoubtful ? await _copies.FindBadPagesAsync(header, fields, position, segment) : NoneBad;
+        _sinceMerge += fields.ExtentCount;
+        disk.NoteExtents(header.Span, fields, position, bad);
+        return false;
+    }
+
+    /// <summary>An entry of which only the prefix is left: what it set is lost, unless another copy of it is found.</summary>
+    private void TakePrefix(FoundItem item)
+    {
+        if (DeviceRecord.IsAt(item.Header.Span))
+        {
+            return;
+        }
+
+        var fields = EntryHeaderCodec.ReadFields(item.Header.Span, default);
+        var disk = DiskOf(fields.Disk);
+        disk.NoteEntry(fields, item.Position);
+        if (fields.HasJsonBody)
+        {
+            disk.NoteMeta(fields, null, item.Position);
+            return;
+        }
+
+        _sinceMerge += fields.ExtentCount;
+        disk.NoteLost(item.Header.Span, fields);
+    }
+
+    private RebuiltDisk DiskOf(Id160 id)
+    {
+        if (!_disks.TryGetValue(id, out var disk))
+        {
+            _disks.Add(id, disk = new RebuiltDisk(id, segments) { IsInDoubt = HasHoles });
+        }
+
+        return disk;
     }
 
     private async Task<EntryBodyParsed?> ReadBodyAsync(
@@ -191,14 +210,7 @@ internal sealed class Rebuilder(
             && EntryBodyParsed.TryParse(fields.Kind, bytes, out var body, out _) ? body : null;
     }
 
-    /// <summary>Something of a segment can't be read: what it may have superseded is in doubt, until an entry follows on.</summary>
-    private void NoteHole(ulong use)
-    {
-        report.AddDamage("hole", $"not all of use {use} can be read, and the index is rebuilt from the log: what was there is in doubt");
-        _hasHoles |= !LogPosition.IsRelocation(use);
-        PutInDoubt(use);
-    }
-
+    /// <summary>Something can't be read: what it may have superseded is in doubt, until an entry follows on.</summary>
     private void PutInDoubt(ulong use)
     {
         if (LogPosition.IsRelocation(use))
@@ -208,9 +220,30 @@ internal sealed class Rebuilder(
             return;
         }
 
+        HasHoles = true;
         foreach (var disk in _disks.Values)
         {
             disk.IsInDoubt = true;
+        }
+    }
+
+    /// <summary>What the log has nowhere any more is told: no read of it would note it.</summary>
+    private async Task TellLostAsync(RebuiltDisk disk)
+    {
+        disk.TellLost(disk.State.Map.View(0, EntryLayout.MaxSector).Pieces);
+        if (disk.State.Map.Tree.LostSectors == 0)
+        {
+            return;
+        }
+
+        var status = await tree.WalkAsync(disk.State.Map.Tree, 0, extents =>
+        {
+            disk.TellLost(extents.ToArray());
+            return true;
+        });
+        if (status != TreeRead.Ok)
+        {
+            throw new DeviceException("a page of the index that was just written can't be read back");
         }
     }
 

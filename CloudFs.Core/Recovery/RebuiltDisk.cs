@@ -14,7 +14,6 @@ internal sealed class RebuiltDisk(Id160 id, SegmentTable segments)
     private readonly HashSet<ulong> _unreadMetas = [];
     private EntryHeader _newest;
     private ulong _lastInLog;
-    private bool _hasLost;
 
     public Id160 Id { get; } = id;
 
@@ -63,29 +62,50 @@ internal sealed class RebuiltDisk(Id160 id, SegmentTable segments)
         }
     }
 
-    /// <summary>An update's extents, where nothing newer is known. Pages that were dropped are lost unless covered.</summary>
-    public void NoteExtents(ReadOnlySpan<byte> header, in EntryHeader fields, LogPosition position)
+    /// <summary>An update's extents, where nothing newer is known. Pages that were dropped, or are bad, are lost unless covered.</summary>
+    public void NoteExtents(ReadOnlySpan<byte> header, in EntryHeader fields, LogPosition position, IReadOnlySet<int> bad)
     {
+        var byPage = fields.IsCompacted || bad.Count > 0;
         for (var i = 0; i < fields.ExtentCount; i++)
         {
             var extent = EntryHeaderCodec.ReadExtent(header, i);
             var content = extent.Kind == ExtentKind.Zero ? MappedContent.Zero : MappedContent.Data;
-            if (content == MappedContent.Zero || !fields.IsCompacted)
+            if (content == MappedContent.Zero || !byPage)
             {
                 State.Map.ApplyNewest(new MappedExtent(extent.Lba, extent.Sectors, content, (ushort)i, fields.Lsn, position));
             }
         }
 
-        if (!fields.IsCompacted)
+        if (!byPage)
         {
             return;
         }
 
         foreach (var page in EntryPages.Of(header, fields))
         {
-            State.Map.ApplyNewest(page.IsPresent
+            State.Map.ApplyNewest(page.IsPresent && !bad.Contains(page.Index)
                 ? new MappedExtent(page.Lba, page.Record.Sectors, MappedContent.Data, (ushort)page.Extent, fields.Lsn, position)
                 : new MappedExtent(page.Lba, page.Record.Sectors, MappedContent.Lost, (ushort)page.Extent, fields.Lsn, LogPosition.None));
+        }
+    }
+
+    /// <summary>An update of which only the extents are known: what it set is lost unless covered, or found elsewhere.</summary>
+    public void NoteLost(ReadOnlySpan<byte> prefix, in EntryHeader fields)
+    {
+        for (var i = 0; i < fields.ExtentCount; i++)
+        {
+            var extent = EntryHeaderCodec.ReadExtent(prefix, i);
+            State.Map.ApplyNewest(new MappedExtent(
+                extent.Lba, extent.Sectors, MappedContent.Lost, (ushort)i, fields.Lsn, LogPosition.None));
+        }
+    }
+
+    /// <summary>Notes what of these extents is lost.</summary>
+    public void TellLost(IEnumerable<MappedExtent> extents)
+    {
+        foreach (var lost in extents.Where(extent => extent.Content == MappedContent.Lost))
+        {
+            State.Damage.Add(lost.Lba, lost.Sectors, DamageBook.LostEntry);
         }
     }
 
@@ -115,15 +135,6 @@ internal sealed class RebuiltDisk(Id160 id, SegmentTable segments)
             State.Map.Clear();
         }
 
-        if (_hasLost && head.Attributes is { } attributes)
-        {
-            foreach (var lost in State.Map.View(0, attributes.Size / EntryLayout.SectorSize).Pieces
-                .Where(piece => piece.Content == MappedContent.Lost))
-            {
-                State.Damage.Add(lost.Lba, lost.Sectors, DamageBook.LostEntry);
-            }
-        }
-
         foreach (var lsn in _unreadMetas.Where(lsn => !_metas.ContainsKey(lsn)))
         {
             // A view of ours restates all attributes, so that only the newest must be there.
@@ -141,7 +152,6 @@ internal sealed class RebuiltDisk(Id160 id, SegmentTable segments)
         {
             State.Map.ApplyNewest(new MappedExtent(
                 0, EntryLayout.MaxSector, MappedContent.Lost, ushort.MaxValue, lsn - 1, LogPosition.None));
-            _hasLost = true;
         }
     }
 }

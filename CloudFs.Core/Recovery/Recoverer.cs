@@ -1,7 +1,6 @@
 using CloudFs.Core.Checkpoints;
 using CloudFs.Core.Devices;
 using CloudFs.Core.Disks;
-using CloudFs.Core.Index;
 using CloudFs.Core.Layout;
 using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
@@ -43,7 +42,7 @@ public sealed class Recoverer(
         var loaded = rebuild ? null : await checkpoints.LoadAsync(
             label.SegmentCount, message => report.AddDamage("damaged-checkpoint", message));
         loaded = TryBegin(loaded);
-        if (loaded is not null && !await IsIndexThereAsync())
+        if (loaded is not null && !await new IndexPresence(device, _tree, _space).IsThereAsync(_disks.Values))
         {
             report.AddDamage("damaged-index", "the index is damaged or was deleted: it is rebuilt from the log");
             loaded = null;
@@ -114,21 +113,6 @@ public sealed class Recoverer(
         _nextCommit = loaded?.Cut.NextCommit ?? 1;
     }
 
-    /// <summary>Looks at the beginning of each disk's tree: an index that was deleted is seen, one damaged page may not be.</summary>
-    private async Task<bool> IsIndexThereAsync()
-    {
-        var one = new MappedExtent[1];
-        foreach (var disk in _disks.Values)
-        {
-            if ((await _tree.FindAsync(disk.Map.Tree, 0, 1, one)).Status != TreeRead.Ok)
-            {
-                return false;
-            }
-        }
-
-        return true;
-    }
-
     /// <summary>Rebuilds from all segments but the log's last, which is left to be rolled forward.</summary>
     private async Task<SortedDictionary<ulong, int>> RebuildAsync()
     {
@@ -138,14 +122,14 @@ public sealed class Recoverer(
         _segments.NextRelocationUse = Math.Max(
             LogPosition.FirstRelocationUse, uses.Keys.LastOrDefault() + 1) + (ulong)label.SegmentCount;
         _indexSegments.TakesUnbacked = true;
-        _disks = await rebuilder.RunAsync(uses.Where(pair => pair.Key != last).ToList());
+        _disks = await rebuilder.RunAsync(uses, last, _finder.HasUnknown);
         _indexSegments.TakesUnbacked = false;
         _roll = new RollForward(_disks, _segments, label.HostId, label.DeviceId, report, rebuilder.Secrets)
         {
             ReclaimedBefore = last,
             Planted = Planted,
         };
-        _roll.Doubt(rebuilder.InDoubt);
+        _roll.Doubt(rebuilder.InDoubt, rebuilder.HasHoles);
         return last == 0 ? [] : new SortedDictionary<ulong, int> { [last] = uses[last] };
     }
 
@@ -172,7 +156,7 @@ public sealed class Recoverer(
         var hint = checkpoint?.Cut.NextSegment ?? -1;
         while (true)
         {
-            if (!known.TryGetValue(use, out var segment) && !await _finder.TryDiscoverAsync(known, use, hint))
+            if (!known.TryGetValue(use, out var segment) && !await _finder.TryDiscoverAsync(known, use, hint, isNext: true))
             {
                 var later = known.Keys.FirstOrDefault(key => key > use);
                 if (later == 0)
@@ -258,12 +242,21 @@ public sealed class Recoverer(
         var commitsEnd = footer?.CommitsEnd ?? -1;
         var (scan, read) = await new CarefulScan(_walker, label.DeviceId).ScanAsync(segment, use, durable, written, commitsEnd);
         using var bytes = read;
-        if (footer is null && await _finder.HasFollowerAsync(use, known, scan.NextSegment))
+        if (footer is null)
         {
-            report.AddDamage("damaged-footer", $"the footer of segment {segment} (use {use}) is missing: its commits are read instead");
-            commitsEnd = await _mender.FindCommitsEndAsync(scan, use, known.GetValueOrDefault(use + 1, -1));
-            scan = SegmentScan.Scan(bytes.Memory, label.DeviceId, use, Start(use + 1), Start(use + 1), commitsEnd);
-            _segments.Seal(use, 0, use);
+            var all = SegmentScan.Scan(bytes.Memory, label.DeviceId, use, Start(use + 1), Start(use + 1), -1);
+            commitsEnd = await _mender.FindSealedEndAsync(all, segment, use);
+            if (await _finder.HasFollowerAsync(use, known, all.NextSegment) && commitsEnd < 0)
+            {
+                commitsEnd = await _mender.FindCommitsEndAsync(all, use, known.GetValueOrDefault(use + 1, -1));
+            }
+
+            if (commitsEnd >= 0)
+            {
+                report.AddDamage("damaged-footer", $"the footer of segment {segment} (use {use}) is missing: its commits are read instead");
+                scan = SegmentScan.Scan(bytes.Memory, label.DeviceId, use, Start(use + 1), Start(use + 1), commitsEnd);
+                _segments.Seal(use, 0, use);
+            }
         }
 
         await ApplyScanAsync(scan, bytes.Memory, segment, use, from);
@@ -415,6 +408,6 @@ public sealed class Recoverer(
             }
         }
 
-        return new LogEnd(segment, end, FooterMender.CatalogOf(scan, use), 1, scan.NextSegment);
+        return new LogEnd(segment, end, FooterMender.CatalogWithDamage(scan, use), 1, scan.NextSegment);
     }
 }

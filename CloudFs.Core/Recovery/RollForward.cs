@@ -20,6 +20,7 @@ public sealed class RollForward(
     private readonly HashSet<Id160> _inDoubt = [];
     private readonly HashSet<Id160> _viewUnknown = [];
     private Action? _late;
+    private bool _hasHole;
 
     internal PlantedBug Planted { get; init; }
 
@@ -75,16 +76,20 @@ public sealed class RollForward(
         }
 
         var fields = EntryHeaderCodec.ReadFields(prefix.Span, default);
-        var state = disks.GetValueOrDefault(fields.Disk);
-        if (state is null || fields.Lsn <= state.Head.Lsn)
+        var known = disks.GetValueOrDefault(fields.Disk);
+        if (known is not null && fields.Lsn <= known.Head.Lsn)
         {
             return;
         }
 
-        Resume(state, fields.Lsn, fields.Previous, position);
         if (fields.HasJsonBody)
         {
-            LoseMeta(state, fields, position);
+            LoseMeta(known, fields, position);
+            return;
+        }
+
+        if (GoOn(known, fields, position) is not { } state)
+        {
             return;
         }
 
@@ -100,13 +105,20 @@ public sealed class RollForward(
     }
 
     /// <summary>Newer entries of these disks may be missing already.</summary>
-    public void Doubt(IEnumerable<Id160> missing) => _inDoubt.UnionWith(missing);
+    /// <param name="missing">The disks.</param>
+    /// <param name="others">True when there may be others, of which nothing was found.</param>
+    public void Doubt(IEnumerable<Id160> missing, bool others)
+    {
+        _inDoubt.UnionWith(missing);
+        _hasHole |= others;
+    }
 
     /// <summary>Something unknown is missing here: from now on every disk is in doubt until its next entry clears it.</summary>
     public void NoteHole(LogPosition from, LogPosition to)
     {
         report.AddDamage(
             "hole", $"the log can't be read from {from} to {to}, which was durable: it goes on behind");
+        _hasHole = true;
         foreach (var (id, state) in disks)
         {
             if (!state.Head.Deleted)
@@ -155,30 +167,11 @@ public sealed class RollForward(
     }
 
     private void Apply(
-        DiskState? state, ReadOnlyMemory<byte> header, in EntryHeader fields, EntryBodyParsed? body, LogPosition position)
+        DiskState? known, ReadOnlyMemory<byte> header, in EntryHeader fields, EntryBodyParsed? body, LogPosition position)
     {
-        if (state is null)
+        if (GoOn(known, fields, position) is not { } state)
         {
-            if (fields.Lsn != 1 && !MayLackReclaimed(null))
-            {
-                report.AddDamage("orphan", $"LSN {fields.Lsn} of disk {fields.Disk} at {position}: its beginning is missing");
-                return;
-            }
-
-            // Its view may follow: a view releases the segments of those before it, but not of the data.
-            state = new DiskState(segments);
-            if (fields.Lsn != 1)
-            {
-                state.Head = new ChainHead { Disk = fields.Disk, Lsn = fields.Lsn - 1, Id = fields.Previous };
-                state.Lsns.ForgetBefore(fields.Lsn);
-                _viewUnknown.Add(fields.Disk);
-            }
-
-            disks.Add(fields.Disk, state);
-        }
-        else
-        {
-            Resume(state, fields.Lsn, fields.Previous, position);
+            return;
         }
 
         // Where entries are missing a view may be, too: the next one can't be held against the view that is known.
@@ -212,6 +205,49 @@ public sealed class RollForward(
         report.EntriesRolledForward++;
     }
 
+    /// <summary>
+    /// The disk as it stands before an entry, with what may be missing before that given up; null, which is told, where nothing can be
+    /// made of the entry.
+    /// </summary>
+    private DiskState? GoOn(DiskState? known, in EntryHeader fields, LogPosition position)
+    {
+        if (known is not null)
+        {
+            Resume(known, fields.Lsn, fields.Previous, position);
+            return known;
+        }
+
+        if (fields.Lsn != 1 && !MayLackReclaimed(null))
+        {
+            report.AddDamage("orphan", $"LSN {fields.Lsn} of disk {fields.Disk} at {position}: its beginning is missing");
+            return null;
+        }
+
+        // Its view may follow: a view releases the segments of those before it, but not of the data.
+        var state = new DiskState(segments)
+        {
+            Head = new ChainHead { Disk = fields.Disk, Lsn = fields.Lsn - 1, Id = fields.Previous },
+        };
+        disks.Add(fields.Disk, state);
+        if (fields.Lsn == 1)
+        {
+            return state;
+        }
+
+        state.Lsns.ForgetBefore(fields.Lsn);
+        _viewUnknown.Add(fields.Disk);
+        if (_hasHole)
+        {
+            report.AddDamage(
+                "gap",
+                $"disk {fields.Disk}: LSNs before {fields.Lsn} at {position} may be missing: what they may have covered answers EIO "
+                + "until it is overwritten");
+            LoseAll(state);
+        }
+
+        return state;
+    }
+
     /// <summary>Finds out whether entries are missing before this one, and if so gives up what they may have covered.</summary>
     private void Resume(DiskState state, ulong lsn, Id160 previous, LogPosition position)
     {
@@ -241,16 +277,15 @@ public sealed class RollForward(
         state.Head = head with { Lsn = lsn - 1, Id = previous, Lock = default, Entropy = default };
     }
 
-    private void LoseMeta(DiskState? state, in EntryHeader fields, LogPosition position)
+    private void LoseMeta(DiskState? known, in EntryHeader fields, LogPosition position)
     {
         report.AddDamage(
             "lost-view", $"disk {fields.Disk}: LSN {fields.Lsn} at {position}, a {fields.Kind}, is damaged");
-        if (state is null)
+        if (GoOn(known, fields, position) is not { } state)
         {
             return;
         }
 
-        Resume(state, fields.Lsn, fields.Previous, position);
         state.Advance(state.Head.Next(fields, null), null, fields.Previous, position, fields.TotalLength);
         state.Suspect = "the entry that holds its view or attributes is damaged: it is read-only";
     }

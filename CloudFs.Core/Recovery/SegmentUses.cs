@@ -19,7 +19,7 @@ public static class SegmentUses
         }
 
         // Pages of a checkpoint or of the index begin at the segment's start: what is behind them are remnants without bodies.
-        if (first.AsSpan().StartsWith("CFSI"u8) || first.AsSpan().StartsWith("CFSP"u8))
+        if (AreOfPages(first))
         {
             return null;
         }
@@ -43,6 +43,9 @@ public static class SegmentUses
             return (hasFooter, SegmentScan.Scan(bytes.Memory, deviceId, use, LogPosition.None, LogPosition.None, -1).LastSequence);
         }
     }
+
+    /// <summary>True when a page of a checkpoint or of the index begins here.</summary>
+    internal static bool AreOfPages(ReadOnlySpan<byte> bytes) => bytes.StartsWith("CFSI"u8) || bytes.StartsWith("CFSP"u8);
 
     private static async ValueTask<byte[]> ReadAsync(IBlockDevice device, ulong offset)
     {

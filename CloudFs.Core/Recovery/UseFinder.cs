@@ -9,6 +9,11 @@ namespace CloudFs.Core.Recovery;
 internal sealed class UseFinder(
     IBlockDevice device, DeviceLabel label, SegmentTable segments, SegmentWalker walker, BadPlaces bad)
 {
+    private readonly UseSearch _search = new(device, walker, label.DeviceId);
+
+    /// <summary>A segment began in a part that can't be read, and nothing else told what was in it.</summary>
+    public bool HasUnknown => _search.HasUnknown;
+
     /// <summary>
     /// True when the log goes on in a later segment, by that segment's own bytes: a checkpoint also knows of segments in
     /// which nothing was written before the crash.
@@ -17,20 +22,27 @@ internal sealed class UseFinder(
     {
         foreach (var (later, segment) in known.Where(pair => pair.Key > use))
         {
-            if (await HoldsAsync(segment, later))
+            if (await HoldsAsync(segment, later, isNext: false))
             {
                 return true;
             }
         }
 
-        return await TryDiscoverAsync(known, use + 1, hint);
+        return await TryDiscoverAsync(known, use + 1, hint, isNext: false);
     }
 
     /// <summary>Looks for the segment that holds a use: where it was said to be, then everywhere.</summary>
-    public async Task<bool> TryDiscoverAsync(SortedDictionary<ulong, int> known, ulong use, int hint)
+    /// <param name="known">Uses that were found, and their segments: this one is added.</param>
+    /// <param name="use">Which.</param>
+    /// <param name="hint">Where it was said to be; -1 for nowhere.</param>
+    /// <param name="isNext">
+    /// True where the log went on there if it went on at all: then its first commit may have been lost, or lie in what can't be
+    /// read, and what is behind it counts.
+    /// </param>
+    public async Task<bool> TryDiscoverAsync(SortedDictionary<ulong, int> known, ulong use, int hint, bool isNext)
     {
         hint = bad.Resolve(hint, use);
-        if (hint >= 0 && hint < label.SegmentCount && await HoldsAsync(hint, use))
+        if (hint >= 0 && hint < label.SegmentCount && await HoldsAsync(hint, use, isNext))
         {
             known[use] = hint;
             return true;
@@ -50,7 +62,7 @@ internal sealed class UseFinder(
         return known.ContainsKey(use);
     }
 
-    private async Task<bool> HoldsAsync(int segment, ulong use)
+    private async Task<bool> HoldsAsync(int segment, ulong use, bool isNext)
     {
         if (await walker.ReadFooterAsync(segment, use) is not null)
         {
@@ -58,41 +70,27 @@ internal sealed class UseFinder(
         }
 
         // Mostly the beginning tells: this use's commit, another use's, or nothing. Else all of it must be looked through.
-        var record = await ReadOrZeroesAsync(DeviceGeometry.SegmentOffset(segment), CommitFrameLayout.RecordBytes);
+        var record = await _search.TryReadRecordAsync(segment);
         var fault = CommitFrame.TryReadRecord(record, label.DeviceId, new LogPosition(use, 0), out _);
-        if (fault is LayoutFault.None or LayoutFault.OtherPlace || record.AsSpan().IndexOfAnyExcept((byte)0) < 0)
+        if (record.Length > 0 && (fault == LayoutFault.None || (!isNext
+            && (fault == LayoutFault.OtherPlace || record.AsSpan().IndexOfAnyExcept((byte)0) < 0))))
         {
             return fault == LayoutFault.None;
         }
 
         using var bytes = await walker.ReadSegmentAsync(segment);
         return SegmentScan.Scan(bytes.Memory, label.DeviceId, use, LogPosition.None, LogPosition.None, -1)
-            is { Frames.Count: > 0 } or { IsTorn: true };
+            is { Frames.Count: > 0 } or { IsTorn: true } || (isNext && record.Length == 0);
     }
 
-    private async Task<byte[]> ReadOrZeroesAsync(ulong offset, int length)
-    {
-        var bytes = new byte[length];
-        try
-        {
-            await device.ReadAsync(offset, bytes);
-        }
-        catch (DeviceException)
-        {
-            Array.Clear(bytes);
-        }
-
-        return bytes;
-    }
-
-    /// <summary>Every segment whose first commit or footer tells a use from <paramref name="fromUse"/> on.</summary>
+    /// <summary>Every segment whose first commit or footer, or else any commit, tells a use from <paramref name="fromUse"/> on.</summary>
     public async Task<SortedDictionary<ulong, int>> FindAllAsync(ulong fromUse)
     {
         var uses = new SortedDictionary<ulong, int>();
         for (var segment = 0; segment < label.SegmentCount; segment++)
         {
             if (segments.StateOf(segment) == SegmentState.Checkpoint || bad.Contains(segment)
-                || await SegmentUses.ReadAsync(device, label.DeviceId, segment) is not { } use || use < fromUse || use == 0)
+                || await UseOfAsync(segment) is not { } use || use < fromUse || use == 0)
             {
                 continue;
             }
@@ -104,4 +102,7 @@ internal sealed class UseFinder(
 
         return uses;
     }
+
+    private async ValueTask<ulong?> UseOfAsync(int segment) =>
+        await SegmentUses.ReadAsync(device, label.DeviceId, segment) ?? await _search.FindUseAsync(segment);
 }

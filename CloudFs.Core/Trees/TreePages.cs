@@ -17,13 +17,31 @@ internal sealed class TreePages(PageCache cache, IBlockDevice device)
             return "there is no such page";
         }
 
-        await device.ReadAsync(offset, into);
+        if (!await TryReadAsync(offset, into) && !await TryReadAsync(offset, into))
+        {
+            return "the device can't read it";
+        }
+
         if (XXH64.DigestOf(into.Span) != check)
         {
             return "its bytes are not those that its parent means";
         }
 
         return IndexPage.IsSound(into.Span, level) ? null : "its contents make no sense";
+    }
+
+    private async ValueTask<bool> TryReadAsync(ulong offset, Memory<byte> into)
+    {
+        try
+        {
+            await device.ReadAsync(offset, into);
+            return true;
+        }
+        catch (DeviceException)
+        {
+            // Perhaps for this once; else the page is as damaged as one that rotted: all of it can be made again from the log.
+            return false;
+        }
     }
 
     /// <summary>Fills <paramref name="into"/>; true when the page came from the cache. Does not put it there.</summary>

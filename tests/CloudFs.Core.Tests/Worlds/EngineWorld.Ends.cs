@@ -43,6 +43,7 @@ internal sealed partial class EngineWorld
         _readFaultsBefore = ReadFaults;
         for (var attempt = 0; ; attempt++)
         {
+            Assert.True(attempt < 20, "the device can't be opened any more, though nothing new fails");
             if (mayDieAgain && attempt == 0)
             {
                 _host.Device.StopAt(_random.Next(1, 8), _random);
@@ -166,7 +167,10 @@ internal sealed partial class EngineWorld
             return;
         }
 
-        Assert.True(made.Contents.SequenceEqual(model.Contents), $"the stream of disk {disk.Id} makes other contents than the disk has");
+        // Where the newest entries are lost, which is told, the stream ends before them, as the disk does.
+        Assert.True(
+            model.IsCutShort || made.Contents.SequenceEqual(model.Contents),
+            $"the stream of disk {disk.Id} makes other contents than the disk has");
         var point = heads[_random.Next(heads.Count)];
         await TryReadStreamAsync(disk, point.Lsn, [point], null);
     }

@@ -44,12 +44,6 @@ internal sealed partial class EngineWorld : IDisposable
 {
     private const int SectorBytes = EntryLayout.SectorSize;
 
-    /// <summary>
-    /// Whether the block at the end of the log may be one that can't be read when the log is opened after a crash. Off by itself
-    /// while such worlds don't all come to an end (docs/testing/fault-model.md).
-    /// </summary>
-    private static readonly bool ReadsFailAtTheEnd = Environment.GetEnvironmentVariable("CLOUDFS_TAIL_ERRORS") == "1";
-
     private static readonly CancellationToken None = CancellationToken.None;
 
     private readonly Simulation _simulation;
@@ -94,9 +88,9 @@ internal sealed partial class EngineWorld : IDisposable
             {
                 await world.RunAsync();
             }
-            catch (DeviceRefusedException) when (world._mayLose)
+            catch (DeviceRefusedException) when (world._mayLose || world._faults.HasUnreadable)
             {
-                // Both copies of the label are lost, which is told; nothing on the device can be told apart any more.
+                // Neither copy of the label can be had, which is told; nothing on the device can be told apart any more.
             }
             catch (Exception e)
             {
@@ -261,11 +255,6 @@ internal sealed partial class EngineWorld : IDisposable
         _faults.Left = _random.Next(3);
         var end = _random.Next(2) == 0 ? End.PowerCut : End.Kill;
         var stops = _random.Next(3) == 0;
-        if (reads && !ReadsFailAtTheEnd)
-        {
-            stops |= !await QuiesceAsync();
-        }
-
         await EndAsync(end, stops);
         await RestartAsync(mayDieAgain: _random.Next(4) == 0);
         _faults.IsOn = false;

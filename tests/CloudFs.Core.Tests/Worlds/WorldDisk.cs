@@ -69,6 +69,9 @@ internal sealed class WorldDisk : IDisposable
     /// <summary>Its deletion is known to be durable, or it can't be had any more.</summary>
     public bool IsGone { get; private set; }
 
+    /// <summary>It came back without entries that were durable: its history is not what was written.</summary>
+    public bool IsCutShort { get; private set; }
+
     public ReadOnlySpan<byte> Contents => _image.Contents;
 
     /// <summary>Nobody looks at it any more.</summary>
@@ -193,6 +196,7 @@ internal sealed class WorldDisk : IDisposable
         else
         {
             // What it still gives must be what was durable; what it lost must answer an error.
+            IsCutShort = true;
             Truncate(Durable);
             Durable = head.Lsn;
         }
