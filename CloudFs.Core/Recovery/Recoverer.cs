@@ -394,20 +394,34 @@ public sealed class Recoverer(
         }
 
         var end = new LogPosition(use, scan.End);
-        if (scan.StaleEnd > scan.End)
+        try
         {
-            try
-            {
-                await device.WriteAsync(
-                    DeviceGeometry.SegmentOffset(segment) + scan.End, new byte[scan.StaleEnd - scan.End]);
-                await device.FlushAsync();
-            }
-            catch (DeviceException e) when (e.IsBadPlace)
-            {
-                segment = await bad.MoveAsync(1, new MovedPart(use, scan.End, DeviceGeometry.SegmentBytes, end), e);
-            }
+            await ClearBehindAsync(scan, DeviceGeometry.SegmentOffset(segment));
+        }
+        catch (DeviceException e) when (e.IsBadPlace)
+        {
+            segment = await bad.MoveAsync(1, new MovedPart(use, scan.End, DeviceGeometry.SegmentBytes, end), e);
         }
 
         return new LogEnd(segment, end, FooterMender.CatalogWithDamage(scan, use), 1, scan.NextSegment);
+    }
+
+    private async Task ClearBehindAsync(SegmentScan scan, ulong segmentOffset)
+    {
+        var staleEnd = scan.StaleEnd;
+        if (scan.End == 0)
+        {
+            // Nothing of this use is here: an earlier one's footer, and then its first commit, would say that all is still its.
+            var block = label.PhysicalBlock;
+            await device.WriteAsync(segmentOffset + (ulong)(DeviceGeometry.SegmentBytes - block), new byte[block]);
+            await device.FlushAsync();
+            staleEnd = Math.Max(staleEnd, (uint)block);
+        }
+
+        if (staleEnd > scan.End)
+        {
+            await device.WriteAsync(segmentOffset + scan.End, new byte[staleEnd - scan.End]);
+            await device.FlushAsync();
+        }
     }
 }
