@@ -57,12 +57,12 @@ public sealed class Recoverer(
         }
 
         var known = loaded is null ? await RebuildAsync() : KnownFrom(from.Use);
-        var leftovers = new SegmentLeftovers(_segments, _walker, _mender, bad, label.DeviceId, report);
+        var leftovers = new SegmentLeftovers(device, label, _segments, _walker, _mender, bad, report);
         var durable = checkpoints.KnownDurable;
         var end = loaded is null && known.Count == 0
             ? LogEnd.Empty
             : await ReadFromAsync(known, from, durable, written, loaded);
-        leftovers.ReleaseUnwritten(end);
+        await leftovers.ReleaseUnwrittenAsync(end);
 
         // Behind the log: where a footer is refused the segment moves, and only now is it known which are free.
         await leftovers.CompleteCopiesAsync(checkpoints.NewestRollFrom.Use);
