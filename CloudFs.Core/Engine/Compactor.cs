@@ -3,6 +3,7 @@ using CloudFs.Core.Devices;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Format;
 using CloudFs.Core.Index;
+using CloudFs.Core.Layout;
 using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
 
@@ -30,8 +31,14 @@ internal sealed class Compactor
     /// <summary>Waits shorter than this are saved up: timers don't measure less.</summary>
     private const double ShortestWaitSeconds = 0.004;
 
-    /// <summary>How many cycles in a row may win nothing before writes are refused.</summary>
+    /// <summary>How many cycles in a row may win next to nothing before writes are refused.</summary>
     private const int FruitlessMax = 3;
+
+    /// <summary>
+    /// What a cycle must win, in bytes: freeing as many segments as the copies fill is no gain, though each of them had garbage.
+    /// Where entries are large there is always some, at the segments' ends.
+    /// </summary>
+    private const long FruitfulBytes = DeviceGeometry.SegmentBytes / 4;
 
     private readonly IBlockDevice _device;
     private readonly DiskServices _services;
@@ -48,6 +55,7 @@ internal sealed class Compactor
     private ulong _horizon;
     private double _owedSeconds;
     private int _fruitless;
+    private LogPosition _fruitlessAt;
     private CancellationToken _cancellation;
     private long _cycleLeft;
     private double _cycleShare;
@@ -100,6 +108,17 @@ internal sealed class Compactor
     {
         _clients.Note(_services.Log.Tail().End.Value);
         _services.Segments.Reconsider();
+        if (_fruitless >= FruitlessMax)
+        {
+            if (End() == _fruitlessAt)
+            {
+                // Nothing was appended since: there is no more to be won than there was.
+                return CompactionOutcome.Idle;
+            }
+
+            _fruitless = 0;
+        }
+
         for (var attempt = 0; ; attempt++)
         {
             CompactionPlan plan;
@@ -111,10 +130,13 @@ internal sealed class Compactor
             switch (plan.Verdict)
             {
                 case CompactionVerdict.Chosen:
-                    var freed = await RunCycleAsync(plan, cancellation);
-                    _fruitless = freed ? 0 : _fruitless + 1;
+                    var room = Room();
+                    await RunCycleAsync(plan, cancellation);
+                    var isFruitful = Room() - room >= FruitfulBytes;
+                    _fruitless = isFruitful ? 0 : _fruitless + 1;
+                    _fruitlessAt = End();
                     SetExhausted(_fruitless >= FruitlessMax || _services.IndexIsDamaged);
-                    return freed ? CompactionOutcome.Freed : CompactionOutcome.Blocked;
+                    return isFruitful ? CompactionOutcome.Freed : CompactionOutcome.Blocked;
                 case CompactionVerdict.NotNeeded:
                     SetExhausted(false);
                     return CompactionOutcome.Idle;
@@ -170,13 +192,19 @@ internal sealed class Compactor
     }
 
     /// <summary>True when something was appended since the last checkpoint, be it to a commit that is still open.</summary>
-    private bool HasNews()
+    private bool HasNews() => End() > _checkpointer.RollFrom;
+
+    private LogPosition End()
     {
         lock (_services.Log.Gate)
         {
-            return _services.Log.End > _checkpointer.RollFrom;
+            return _services.Log.End;
         }
     }
+
+    /// <summary>Bytes of room, with those added that the log has taken so far: what changes in it is what compaction won.</summary>
+    private long Room() =>
+        ((_services.Segments.Free + (long)End().Use) << LogPosition.OffsetBits) + OutputRest();
 
     private async Task<bool> RunCycleAsync(CompactionPlan plan, CancellationToken cancellation)
     {
