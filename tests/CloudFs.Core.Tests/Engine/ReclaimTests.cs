@@ -82,6 +82,30 @@ public sealed class ReclaimTests
         });
 
     [Fact]
+    public void A_device_full_of_large_entries_refuses_writes_instead_of_copying_them_round_and_round() =>
+        Simulation.Run(1, async simulation =>
+        {
+            // Fifteen entries of 1 MiB fit a segment: what is left at its end is garbage that no copying wins.
+            var random = new Random(1);
+            using var host = new SimulatedHost(simulation, random, new MemoryDevice(340UL << 20));
+            await host.OpenAsync();
+            var model = await CreateAsync(host, 340 << 20);
+            var disk = Find(host.Engine, model);
+            var data = new byte[1 << 20];
+            var status = IoStatus.Ok;
+            for (var written = 0; status == IoStatus.Ok; written += data.Length)
+            {
+                random.NextBytes(data);
+                var write = disk.WriteAsync((ulong)written, data, false, None).AsTask();
+                await Task.WhenAny(write, Task.Delay(TimeSpan.FromMinutes(10), simulation.Time));
+                Assert.True(write.IsCompleted, $"the write at {written >> 20} MiB waits for ever");
+                status = await write;
+            }
+
+            Assert.Equal(IoStatus.NoSpace, status);
+        });
+
+    [Fact]
     public void A_full_device_refuses_writes_and_nothing_else_and_comes_back_each_time() =>
         Simulation.Run(1, async simulation =>
         {
