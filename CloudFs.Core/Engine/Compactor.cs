@@ -40,6 +40,9 @@ internal sealed class Compactor
     /// </summary>
     private const long FruitfulBytes = DeviceGeometry.SegmentBytes / 4;
 
+    /// <summary>So long nothing is copied on a full device to which nothing is appended.</summary>
+    private static readonly TimeSpan FruitlessRest = TimeSpan.FromSeconds(30);
+
     private readonly IBlockDevice _device;
     private readonly DiskServices _services;
     private readonly Checkpointer _checkpointer;
@@ -56,6 +59,7 @@ internal sealed class Compactor
     private double _owedSeconds;
     private int _fruitless;
     private LogPosition _fruitlessAt;
+    private long _fruitlessSince;
     private CancellationToken _cancellation;
     private long _cycleLeft;
     private double _cycleShare;
@@ -110,13 +114,16 @@ internal sealed class Compactor
         _services.Segments.Reconsider();
         if (_fruitless >= FruitlessMax)
         {
-            if (End() == _fruitlessAt)
+            if (End() != _fruitlessAt)
             {
-                // Nothing was appended since: there is no more to be won than there was.
-                return CompactionOutcome.Idle;
+                _fruitless = 0;
             }
-
-            _fruitless = 0;
+            else if (_services.Segments.Free >= _services.Segments.Reserve
+                && _services.Runtime.Time.GetElapsedTime(_fruitlessSince) < FruitlessRest)
+            {
+                // Nothing was appended since, and trims have room: only time can make a difference, by ending history.
+                return CompactionOutcome.Blocked;
+            }
         }
 
         for (var attempt = 0; ; attempt++)
@@ -134,7 +141,7 @@ internal sealed class Compactor
                     await RunCycleAsync(plan, cancellation);
                     var isFruitful = Room() - room >= FruitfulBytes;
                     _fruitless = isFruitful ? 0 : _fruitless + 1;
-                    _fruitlessAt = End();
+                    (_fruitlessAt, _fruitlessSince) = (End(), _services.Runtime.Time.GetTimestamp());
                     SetExhausted(_fruitless >= FruitlessMax || _services.IndexIsDamaged);
                     return isFruitful ? CompactionOutcome.Freed : CompactionOutcome.Blocked;
                 case CompactionVerdict.NotNeeded:
