@@ -49,19 +49,4 @@ internal sealed class CarefulScan(SegmentWalker walker, Id160 deviceId)
 
         return (scan, bytes);
     }
-
-    /// <summary>What was found whole.</summary>
-    public static SegmentCatalog CatalogOf(SegmentScan scan, ulong use)
-    {
-        var catalog = new SegmentCatalog(use);
-        foreach (var item in scan.Items)
-        {
-            if (item.Kind == ScannedKind.Whole)
-            {
-                catalog.Add(item.Header.Span, item.Place, item.Copy);
-            }
-        }
-
-        return catalog;
-    }
 }
