@@ -1,8 +1,7 @@
 using System.Globalization;
-using System.Net;
-using System.Net.Sockets;
 using System.Text.Json;
 using CloudFs.Core.Contracts;
+using CloudFs.Tests.Shared;
 using Xunit;
 
 namespace CloudFs.Cli.Tests;
@@ -11,8 +10,8 @@ namespace CloudFs.Cli.Tests;
 public sealed class LocalHostTests : IAsyncLifetime
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("cloudfs-up-").FullName;
-    private readonly string _http = $"127.0.0.1:{FreePort()}";
-    private readonly string _nbd = $"127.0.0.1:{FreePort()}";
+    private readonly string _http = $"127.0.0.1:{FreePort.Next()}";
+    private readonly string _nbd = $"127.0.0.1:{FreePort.Next()}";
 
     public Task InitializeAsync() => Task.CompletedTask;
 
@@ -65,12 +64,5 @@ public sealed class LocalHostTests : IAsyncLifetime
         Assert.True(status == ended, $"{string.Join(' ', words)} ended with {ended}: {io.Error}");
         Assert.Contains(said, io.Error, StringComparison.Ordinal);
         Assert.Empty(io.Out);
-    }
-
-    private static int FreePort()
-    {
-        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        return ((IPEndPoint)socket.LocalEndPoint!).Port;
     }
 }

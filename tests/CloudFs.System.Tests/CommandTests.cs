@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
 using CloudFs.SystemTests.Harness;
+using CloudFs.Tests.Shared;
 using Xunit;
 
 namespace CloudFs.SystemTests;
@@ -34,7 +35,7 @@ public sealed class CommandTests
             (1, ["info", "nobody"]), (1, ["info", other]), (1, ["resize", "shop", "1G"]),
             (1, ["newdisk", "--name", "shop"]), (1, ["newdisk", "3"]),
             (1, ["deletedisk", "nobody", "--yes"]), (2, ["newdisk", "--size", "lots"]), (2, ["frobnicate"]), (2, ["rename"]),
-            (1, ["disks", "--daemon", string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{Host.FreePort()}")]),
+            (1, ["disks", "--daemon", string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{FreePort.Next()}")]),
         })
         {
             var refused = (await host.CommandAsync(words)).Ended(status);
@@ -85,7 +86,7 @@ public sealed class CommandTests
     public async Task A_host_goes_up_once_tells_its_status_and_goes_down()
     {
         using var scratch = new Scratch();
-        var (http, nbd) = (Host.FreePort(), Host.FreePort());
+        var (http, nbd) = (FreePort.Next(), FreePort.Next());
         string[] where = ["--dir", scratch.At("data")];
         string[] up =
         [

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Security.Cryptography;
 using CloudFs.SystemTests.Harness;
+using CloudFs.Tests.Shared;
 using Xunit;
 using Xunit.Abstractions;
 
@@ -247,7 +248,7 @@ public sealed class DeviceTests(ITestOutputHelper output)
     {
         using var scratch = new Scratch();
         var clock = Stopwatch.StartNew();
-        using var process = Host.Launch(device, size, Host.FreePort(), Host.FreePort(), scratch.At("nbd.sock"));
+        using var process = Host.Launch(device, size, FreePort.Next(), FreePort.Next(), scratch.At("nbd.sock"));
         var (said, error) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(10));
         try

@@ -1,5 +1,6 @@
 using System.Globalization;
 using CloudFs.SystemTests.Harness;
+using CloudFs.Tests.Shared;
 using Xunit;
 using Xunit.Abstractions;
 
@@ -125,7 +126,7 @@ public sealed class KillTests(ITestOutputHelper output)
         await work;
         for (var kill = 0; kill < 8; kill++)
         {
-            using var starting = Host.Launch(host.Device, null, Host.FreePort(), Host.FreePort(), host.Socket);
+            using var starting = Host.Launch(host.Device, null, FreePort.Next(), FreePort.Next(), host.Socket);
             await Task.Delay(random.Next(60, 450));
             starting.Kill();
             await starting.WaitForExitAsync();

@@ -2,9 +2,9 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using System.Net.Http.Json;
-using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using System.Text.Json.Nodes;
+using CloudFs.Tests.Shared;
 using Xunit;
 
 namespace CloudFs.SystemTests.Harness;
@@ -43,7 +43,7 @@ internal sealed partial class Host : IAsyncDisposable
         _setup = setup;
         Device = setup.Device ?? _scratch.At("device");
         Socket = _scratch.At("nbd.sock");
-        (HttpPort, NbdPort) = (FreePort(), FreePort());
+        (HttpPort, NbdPort) = (FreePort.Next(), FreePort.Next());
         Http = new HttpClient(new SocketsHttpHandler { UseProxy = false, PooledConnectionLifetime = TimeSpan.FromSeconds(1) })
         {
             Timeout = TimeSpan.FromSeconds(60),
@@ -256,13 +256,6 @@ internal sealed partial class Host : IAsyncDisposable
     }
 
     public string LogTail() => string.Join('\n', Log.TakeLast(30));
-
-    public static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
 
     public void Signal(int signal) => SendSignal(Pid, signal);
 
