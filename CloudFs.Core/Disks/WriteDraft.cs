@@ -10,16 +10,20 @@ namespace CloudFs.Core.Disks;
 /// </summary>
 internal sealed class WriteDraft
 {
-    /// <summary>A body of 1 MiB that begins in mid-page has 257 pages.</summary>
+    /// <summary>A body of 1 MiB that begins in mid-page has 257 pages; most writes are short, and many are under way at once.</summary>
     private const int PagesMax = (EntryLayout.MaxBodyLength / EntryLayout.PageSize) + 1;
 
-    private const int PoolMax = 64;
+    private const int PagesFirst = 2;
+
+    /// <summary>As many as are under way at a deep queue; 4 MiB, if each was once used for 1 MiB.</summary>
+    private const int PoolMax = 256;
 
     private static readonly ConcurrentBag<WriteDraft> Pool = [];
+    private static int _pooled;
 
-    private readonly ExtentRecord[] _extents = new ExtentRecord[PagesMax];
-    private readonly PageRecord[] _pages = new PageRecord[PagesMax];
-    private readonly (int Offset, int Length)[] _slices = new (int, int)[PagesMax];
+    private ExtentRecord[] _extents = new ExtentRecord[PagesFirst];
+    private PageRecord[] _pages = new PageRecord[PagesFirst];
+    private (int Offset, int Length)[] _slices = new (int, int)[PagesFirst];
     private int _extentCount;
     private int _pageCount;
 
@@ -42,14 +46,26 @@ internal sealed class WriteDraft
     /// <summary>What it takes in the log.</summary>
     public AppendSize Size => AppendSize.OfEntry(_extentCount, _pageCount, BodyLength);
 
-    public static WriteDraft Rent() => Pool.TryTake(out var draft) ? draft : new WriteDraft();
+    public static WriteDraft Rent()
+    {
+        if (!Pool.TryTake(out var draft))
+        {
+            return new WriteDraft();
+        }
+
+        Interlocked.Decrement(ref _pooled);
+        return draft;
+    }
 
     public static void Return(WriteDraft draft)
     {
-        if (Pool.Count < PoolMax)
+        if (Interlocked.Increment(ref _pooled) > PoolMax)
         {
-            Pool.Add(draft);
+            Interlocked.Decrement(ref _pooled);
+            return;
         }
+
+        Pool.Add(draft);
     }
 
     /// <summary>
@@ -61,6 +77,7 @@ internal sealed class WriteDraft
         Clear();
         var skew = (int)(lba % EntryLayout.PageSectors) * EntryLayout.SectorSize;
         var taken = Math.Min(data.Length, EntryLayout.MaxBodyLength - skew);
+        MakeRoom((skew + taken + EntryLayout.PageSize - 1) / EntryLayout.PageSize);
         for (var offset = 0; offset < taken;)
         {
             var sectorsLeft = (taken - offset) / EntryLayout.SectorSize;
@@ -107,6 +124,17 @@ internal sealed class WriteDraft
 
             data.Slice(offset, length).CopyTo(destination);
             destination = destination[length..];
+        }
+    }
+
+    private void MakeRoom(int pages)
+    {
+        if (pages > _pages.Length)
+        {
+            var room = Math.Min(PagesMax, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)pages));
+            _extents = new ExtentRecord[room];
+            _pages = new PageRecord[room];
+            _slices = new (int, int)[room];
         }
     }
 

@@ -1,6 +1,7 @@
 using CloudFs.Core.Chain;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Format;
+using CloudFs.Core.Index;
 using CloudFs.Core.Layout;
 using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
@@ -19,6 +20,9 @@ public sealed class RollForward(
     private readonly Dictionary<(Id160 Disk, Id160 View), Id160> _secrets = secrets ?? [];
     private readonly HashSet<Id160> _inDoubt = [];
     private readonly HashSet<Id160> _viewUnknown = [];
+
+    /// <summary>Disks that were given up to their size as it was known, at an LSN: what is missing may have made them larger.</summary>
+    private readonly Dictionary<Id160, (ulong Sectors, ulong Lsn)> _sizeUnknown = [];
     private Action? _late;
     private bool _hasHole;
 
@@ -141,6 +145,12 @@ public sealed class RollForward(
             report.AddDamage("head-lost", $"disk {id}: {state.Suspect}");
         }
 
+        foreach (var (id, given) in _sizeUnknown)
+        {
+            // Were the disk made larger again, what it had there would be mapped nowhere.
+            LoseOlder(disks[id], given.Sectors, EntryLayout.MaxSector, given.Lsn);
+        }
+
         foreach (var (id, state) in disks.ToArray())
         {
             if (state.Head.View is null)
@@ -195,6 +205,11 @@ public sealed class RollForward(
             state.ApplyHeader(header.Span, fields, position);
             _late?.Invoke();
             _late = null;
+        }
+
+        if (body is not null)
+        {
+            LoseGrowth(state, isWhole: body.View is not null);
         }
 
         if (body?.View is { } view)
@@ -290,11 +305,50 @@ public sealed class RollForward(
         state.Suspect = "the entry that holds its view or attributes is damaged: it is read-only";
     }
 
-    private static void LoseAll(DiskState state)
+    private void LoseAll(DiskState state)
     {
-        var sectors = state.Head.Attributes is { } known ? known.Size / EntryLayout.SectorSize : EntryLayout.MaxSector;
+        var sectors = SectorsOf(state);
         state.ApplyLost(0, sectors, state.Head.Lsn);
+        if (sectors < EntryLayout.MaxSector)
+        {
+            _sizeUnknown[state.Head.Disk] = (sectors, state.Head.Lsn);
+        }
     }
+
+    /// <summary>The disk is larger than it was known to be when it was given up: what is missing may have written there, too.</summary>
+    /// <param name="state">The disk, with the entry applied that states attributes.</param>
+    /// <param name="isWhole">True when it states all of them: nothing about them is unknown behind it.</param>
+    private void LoseGrowth(DiskState state, bool isWhole)
+    {
+        if (!_sizeUnknown.TryGetValue(state.Head.Disk, out var given))
+        {
+            return;
+        }
+
+        var sectors = SectorsOf(state);
+        LoseOlder(state, given.Sectors, sectors, given.Lsn);
+        foreach (var lost in state.Map.View(given.Sectors, Math.Max(given.Sectors, sectors)).Pieces
+            .Where(piece => piece.Content == MappedContent.Lost))
+        {
+            state.Damage.Add(lost.Lba, lost.Sectors, DamageBook.LostEntry);
+        }
+
+        if (isWhole || sectors > given.Sectors)
+        {
+            _sizeUnknown.Remove(state.Head.Disk);
+        }
+    }
+
+    private static void LoseOlder(DiskState state, ulong lba, ulong end, ulong lsn)
+    {
+        if (lba < end)
+        {
+            state.Map.ApplyNewest(new MappedExtent(lba, end - lba, MappedContent.Lost, ushort.MaxValue, lsn, LogPosition.None));
+        }
+    }
+
+    private static ulong SectorsOf(DiskState state) =>
+        state.Head.Attributes is { } known ? known.Size / EntryLayout.SectorSize : EntryLayout.MaxSector;
 
     private void Settle(DiskState state)
     {
