@@ -7,7 +7,9 @@ namespace CloudFs.Core.Devices;
 
 /// <summary>
 /// A raw block device or a loopback file, held exclusively: a block device by O_EXCL (so a mounted one is busy), both by
-/// an flock. Reads that the page cache can answer complete at once; others go to the thread pool.
+/// an flock. Reads that the page cache can answer complete at once; others go to the thread pool. Writes of whole blocks from
+/// aligned memory go past the page cache (O_DIRECT) where the file system lets them: what is appended is not read again soon,
+/// and copying it into pages that were never touched costs more than the disk does. Others go through it.
 /// </summary>
 public sealed class FileBlockDevice : IBlockDevice
 {
@@ -15,9 +17,15 @@ public sealed class FileBlockDevice : IBlockDevice
     private readonly string _path;
     private ulong? _lengthBefore;
 
-    private FileBlockDevice(SafeFileHandle file, string path, bool isBlock, ulong length, int physicalBlock)
+    /// <summary>The same file past the page cache; null where that can't be.</summary>
+    private readonly SafeFileHandle? _direct;
+    private volatile bool _refusesDirect;
+
+    private FileBlockDevice(
+        SafeFileHandle file, SafeFileHandle? direct, string path, bool isBlock, ulong length, int physicalBlock)
     {
         _file = file;
+        _direct = direct;
         _path = path;
         IsBlockDevice = isBlock;
         Length = length;
@@ -65,7 +73,7 @@ public sealed class FileBlockDevice : IBlockDevice
                 : $"{path}: it can't be opened: {Posix.Describe(errno)}");
         try
         {
-            return Take(file, path, isBlock, created ? sizeBytes : readOnly ? null : sizeBytes);
+            return Take(file, path, isBlock, readOnly ? null : sizeBytes, readOnly);
         }
         catch
         {
@@ -91,7 +99,11 @@ public sealed class FileBlockDevice : IBlockDevice
     {
         try
         {
-            RandomAccess.Write(_file, source.Span, checked((long)offset));
+            if (!TryWriteDirect(offset, source.Span))
+            {
+                RandomAccess.Write(_file, source.Span, checked((long)offset));
+            }
+
             return ValueTask.CompletedTask;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
@@ -134,9 +146,17 @@ public sealed class FileBlockDevice : IBlockDevice
         }
     }
 
-    public void Dispose() => _file.Dispose();
+    public void Dispose()
+    {
+        _direct?.Dispose();
+        _file.Dispose();
+    }
 
-    private static FileBlockDevice Take(SafeFileHandle file, string path, bool isBlock, ulong? sizeBytes)
+    /// <summary>By the open file, not by its path, which may mean another one by now. Null where it can't be had.</summary>
+    private static SafeFileHandle? OpenDirect(SafeFileHandle file) =>
+        Posix.Open($"/proc/self/fd/{file.DangerousGetHandle()}", Posix.ORdwr | Posix.ODirect, 0, out _);
+
+    private static FileBlockDevice Take(SafeFileHandle file, string path, bool isBlock, ulong? sizeBytes, bool readOnly)
     {
         if (Posix.Flock(file, Posix.LockExclusiveNow) != 0)
         {
@@ -186,7 +206,10 @@ public sealed class FileBlockDevice : IBlockDevice
 
         return length < DeviceGeometry.MinDeviceBytes
             ? throw TooSmall(path, length)
-            : new FileBlockDevice(file, path, isBlock, length, physical) { _lengthBefore = lengthBefore };
+            : new FileBlockDevice(file, readOnly ? null : OpenDirect(file), path, isBlock, length, physical)
+            {
+                _lengthBefore = lengthBefore,
+            };
     }
 
     private static DeviceRefusedException TooSmall(string path, ulong length) => new(
@@ -197,6 +220,54 @@ public sealed class FileBlockDevice : IBlockDevice
     {
         using var file = Posix.Open(path, Posix.ORdonly | Posix.ONonblock, 0, out _);
         return file is not null && Posix.IoctlU64(file, Posix.BlkGetSize64, out _) == 0;
+    }
+
+    /// <summary>
+    /// Writes past the page cache what may go there: whole blocks from memory that is aligned to them. The kernel keeps the page
+    /// cache true: it writes back and drops what it has of the range. False: nothing was written.
+    /// </summary>
+    private unsafe bool TryWriteDirect(ulong offset, ReadOnlySpan<byte> source)
+    {
+        if (_direct is not { } direct || _refusesDirect)
+        {
+            return false;
+        }
+
+        fixed (byte* start = source)
+        {
+            var block = (ulong)PhysicalBlock;
+            if (offset % block != 0 || (ulong)start % block != 0 || (ulong)source.Length % block != 0)
+            {
+                return false;
+            }
+
+            for (long done = 0; done < source.Length;)
+            {
+                var written = Posix.Pwrite(direct, start + done, (nuint)(source.Length - done), (long)offset + done);
+                if (written > 0)
+                {
+                    done += written;
+                    continue;
+                }
+
+                var errno = written == 0 ? Posix.ErrorIo : Marshal.GetLastPInvokeError();
+                if (errno == Posix.ErrorInterrupted)
+                {
+                    continue;
+                }
+
+                if (errno == Posix.ErrorInvalid && done == 0)
+                {
+                    // It wants larger blocks than it says, or can't do it after all.
+                    _refusesDirect = true;
+                    return false;
+                }
+
+                throw new IOException(Posix.Describe(errno), errno);
+            }
+        }
+
+        return true;
     }
 
     // RWF_NOWAIT answers only from the page cache, so the caller's thread never waits for the disk.

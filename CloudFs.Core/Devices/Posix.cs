@@ -12,10 +12,13 @@ internal static partial class Posix
     public const int OExcl = 0x80;
     public const int ONonblock = 0x800;
     public const int OCloexec = 0x80000;
+    public const int ODirect = 0x4000;
     public const int LockExclusiveNow = 2 | 4;
     public const int ErrorBusy = 16;
     public const int ErrorAgain = 11;
     public const int ErrorIo = 5;
+    public const int ErrorInterrupted = 4;
+    public const int ErrorInvalid = 22;
     public const int ErrorNoSpace = 28;
     public const int ErrorNoData = 61;
     public const int ErrorIllegalSequence = 84;
@@ -47,6 +50,9 @@ internal static partial class Posix
 
     [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
     public static partial int IoctlI32(SafeFileHandle file, nuint request, out int value);
+
+    [LibraryImport("libc", EntryPoint = "pwrite", SetLastError = true)]
+    public static unsafe partial nint Pwrite(SafeFileHandle file, byte* source, nuint length, long offset);
 
     [LibraryImport("libc", EntryPoint = "preadv2", SetLastError = true)]
     public static unsafe partial nint Preadv2(SafeFileHandle file, IoVector* vectors, int count, long offset, int flags);
