@@ -1,5 +1,3 @@
-using System.Runtime.CompilerServices;
-using System.Security.Cryptography;
 using CloudFs.Core.Primitives;
 
 namespace CloudFs.Core.Format;
@@ -46,7 +44,6 @@ public static class EntryBody
     }
 
     /// <summary>Checks one page's bytes as <see cref="VerifyPages"/> does. The length is the record's.</summary>
-    [SkipLocalsInit]
     public static FormatError VerifyPage(in PageRecord record, ReadOnlySpan<byte> page, EntryKind kind)
     {
         if (XXH64.DigestOf(page) != record.Xxh64)
@@ -54,9 +51,7 @@ public static class EntryBody
             return FormatError.PageXxh64;
         }
 
-        Span<byte> sha1 = stackalloc byte[Id160.Size];
-        SHA1.HashData(page, sha1);
-        if (new Id160(sha1) != record.Sha1)
+        if (Sha1Hash.Of(page) != record.Sha1)
         {
             return FormatError.PageSha1;
         }

@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Runtime.CompilerServices;
-using System.Security.Cryptography;
 using CloudFs.Core.Primitives;
 
 namespace CloudFs.Core.Format;
@@ -113,11 +112,5 @@ public static class EntryHashes
         return Hash(bytes);
     }
 
-    [SkipLocalsInit]
-    private static Id160 Hash(ReadOnlySpan<byte> bytes)
-    {
-        Span<byte> digest = stackalloc byte[Id160.Size];
-        SHA1.HashData(bytes, digest);
-        return new(digest);
-    }
+    private static Id160 Hash(ReadOnlySpan<byte> bytes) => Sha1Hash.Of(bytes);
 }

@@ -1,6 +1,4 @@
 using System.Buffers.Binary;
-using System.Security.Cryptography;
-using System.Runtime.CompilerServices;
 using CloudFs.Core.Primitives;
 
 namespace CloudFs.Core.Format;
@@ -18,7 +16,6 @@ public readonly record struct PageRecord(Id160 Sha1, ulong Xxh64, byte Sectors, 
     /// <summary>Hashes a page: the costly part of sealing, and free of any order, so it can run beside it.</summary>
     /// <param name="page">1 to 8 whole sectors.</param>
     /// <exception cref="ArgumentException">The length is not that of a page.</exception>
-    [SkipLocalsInit]
     public static PageRecord Of(ReadOnlySpan<byte> page)
     {
         if (page.IsEmpty || page.Length > EntryLayout.PageSize || page.Length % EntryLayout.SectorSize != 0)
@@ -26,9 +23,7 @@ public readonly record struct PageRecord(Id160 Sha1, ulong Xxh64, byte Sectors, 
             throw new ArgumentException($"expected 1 to 8 sectors, found {page.Length} bytes", nameof(page));
         }
 
-        Span<byte> sha1 = stackalloc byte[Id160.Size];
-        SHA1.HashData(page, sha1);
-        return new(new(sha1), XXH64.DigestOf(page), (byte)(page.Length / EntryLayout.SectorSize), PageState.Present);
+        return new(Sha1Hash.Of(page), XXH64.DigestOf(page), (byte)(page.Length / EntryLayout.SectorSize), PageState.Present);
     }
 
     /// <summary>Reads the fields from 32 bytes, whatever they hold.</summary>
