@@ -124,6 +124,9 @@ public sealed class Disk : IDurableSink
         return flush.IsCompleted ? flush : new ValueTask<IoStatus>(flush.AsTask().WaitAsync(cancellation));
     }
 
+    /// <summary>The same, waiting for the device on this thread where nobody else is at it: for who has nothing else to do.</summary>
+    public ValueTask<IoStatus> FlushHereAsync() => _services.Log.FlushHereAsync();
+
     /// <summary>
     /// Appends to <paramref name="into"/> what the range holds, in order and without gaps, adjoining runs of the same
     /// content merged, at most <paramref name="maxRanges"/> runs (so it may end before the range does).
@@ -454,6 +457,12 @@ public sealed class Disk : IDurableSink
             var outcome = _appender.TryAppend(draft, data.Span, condition, endLba);
             if (!outcome.Wait)
             {
+                if (outcome.Status == IoStatus.Ok)
+                {
+                    // Outside of the locks: its counters lie all over memory.
+                    draft.CountIn(_services.Heat, DiskServices.HeatOf(Id));
+                }
+
                 return (outcome.Status, outcome.Version);
             }
 

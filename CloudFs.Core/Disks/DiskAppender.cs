@@ -225,14 +225,6 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
         _token = done.Token;
         state.Advance(head.Next(entry, done, null), null, head.Id, position, size.Bytes);
         state.ApplyExtents(draft.Extents, entry.Lsn, position);
-        foreach (ref readonly var extent in draft.Extents)
-        {
-            if (extent.Kind == ExtentKind.Data)
-            {
-                services.Heat.Wrote(DiskServices.HeatOf(head.Disk), extent.Lba, extent.Sectors);
-            }
-        }
-
         if (draft.IsZeroOnly)
         {
             services.Segments.Relieve();

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using CloudFs.Core.Format;
+using CloudFs.Core.Index;
 using CloudFs.Core.Log;
 
 namespace CloudFs.Core.Disks;
@@ -124,6 +125,18 @@ internal sealed class WriteDraft
 
             data.Slice(offset, length).CopyTo(destination);
             destination = destination[length..];
+        }
+    }
+
+    /// <summary>Counts the data that it writes.</summary>
+    public void CountIn(HeatMap heat, ulong disk)
+    {
+        foreach (ref readonly var extent in Extents)
+        {
+            if (extent.Kind == ExtentKind.Data)
+            {
+                heat.Wrote(disk, extent.Lba, extent.Sectors);
+            }
         }
     }
 

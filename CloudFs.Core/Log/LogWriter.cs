@@ -16,7 +16,7 @@ namespace CloudFs.Core.Log;
 /// A flush that failed poisons the log: all who wait fail, and nothing is appended any more. A refused write moves (ADR 0015).
 /// </para>
 /// </summary>
-public sealed class LogWriter
+public sealed partial class LogWriter
 {
     /// <summary>What was not flushed by anybody is durable this long after it was appended (PROTOCOL.md, 16).</summary>
     private static readonly TimeSpan FlushDelay = TimeSpan.FromMilliseconds(100);
@@ -46,7 +46,7 @@ public sealed class LogWriter
     private bool _stopping;
     private Exception? _failure;
 
-    // The loop's own.
+    // Belongs to whoever's turn it is.
     private readonly LogPipe _pipe;
 
     public LogWriter(
@@ -166,7 +166,7 @@ public sealed class LogWriter
                 return ValueTask.FromResult(IoStatus.Poisoned);
             }
 
-            if (_open is null && _jobs.Count == 0 && Durable >= _dataEnd)
+            if (IsDurable())
             {
                 return ValueTask.FromResult(IoStatus.Ok);
             }
@@ -215,27 +215,6 @@ public sealed class LogWriter
     /// <summary>Something that appends wait for may have changed: a segment was prepared or reclaimed.</summary>
     public void RoomMayHaveChanged() => _room.Pulse();
 
-    /// <summary>The loop. Ends after <see cref="Stop"/>, or with the log poisoned; it never throws.</summary>
-    public async Task RunAsync()
-    {
-        try
-        {
-            while (await RunOnceAsync())
-            {
-                await _wake.WaitAsync();
-            }
-        }
-        catch (Exception e)
-        {
-            // Whatever it is, a log whose loop has ended must say so: else everybody who waits for it hangs.
-            Fail(e);
-        }
-        finally
-        {
-            await _timer.DisposeAsync();
-        }
-    }
-
     /// <summary>Makes all durable, seals the open segment, and ends the loop. Nothing can be appended after this call.</summary>
     public void Stop()
     {
@@ -264,6 +243,8 @@ public sealed class LogWriter
             return (_end, _nextSequence);
         }
     }
+
+    private bool IsDurable() => _open is null && _jobs.Count == 0 && Durable >= _dataEnd;
 
     private bool Fits(OpenCommit open, in AppendSize size)
     {
@@ -368,118 +349,6 @@ public sealed class LogWriter
         }
 
         _wake.Set();
-    }
-
-    /// <summary>One round: everything that is there now is written and, if anybody wants it, flushed. False ends the loop.</summary>
-    private async ValueTask<bool> RunOnceAsync()
-    {
-        while (true)
-        {
-            bool flush;
-            bool stop;
-            lock (Gate)
-            {
-                _servedFlush = _pendingFlush;
-                _pendingFlush = null;
-                flush = _servedFlush is not null || _flushDue;
-                _flushDue = false;
-                if (flush)
-                {
-                    CloseOpen(CommitContent.New);
-                }
-
-                MaybeMark(flush);
-                stop = _stopping;
-            }
-
-            await WriteJobsAsync();
-            if (flush && (_servedFlush is not null || _pipe.HasUnflushed))
-            {
-                await _pipe.FlushAsync();
-            }
-
-            _servedFlush?.TrySetResult(IoStatus.Ok);
-            lock (Gate)
-            {
-                _servedFlush = null;
-                if (_jobs.Count > 0 || _pendingFlush is not null || _flushDue)
-                {
-                    continue;
-                }
-
-                if (!stop && _pipe.Claimed < Durable && _open is null && !_timerArmed)
-                {
-                    // At rest, one more commit says on the device that all before it is durable: so that rot in what
-                    // was flushed last can't be taken for a torn tail.
-                    _markDue = true;
-                    ArmTimer();
-                }
-
-                return !stop;
-            }
-        }
-    }
-
-    private void MaybeMark(bool due)
-    {
-        if (!due || !_markDue || _open is not null || _jobs.Count > 0 || _catalog is null || _stopping)
-        {
-            return;
-        }
-
-        _markDue = false;
-        var slot = FindSlot();
-        var none = default(AppendSize);
-        if (slot < 0)
-        {
-            return;
-        }
-
-        var mark = new OpenCommit(_buffer, slot, _end, _nextSequence);
-        if (Fits(mark, none))
-        {
-            _nextSequence++;
-            _open = mark;
-            _buffer.Open(slot, mark.Sequence, mark.Position, mark.Filled);
-            CloseOpen(CommitContent.Mark);
-        }
-    }
-
-    private async ValueTask WriteJobsAsync()
-    {
-        while (true)
-        {
-            LogJob job;
-            lock (Gate)
-            {
-                if (!_jobs.TryDequeue(out job))
-                {
-                    return;
-                }
-            }
-
-            if (job.Commit is { } commit)
-            {
-                await _pipe.WriteAsync(commit);
-                _room.Pulse();
-            }
-            else
-            {
-                await _pipe.SealAsync(job);
-                Release(job.Seal!);
-            }
-        }
-    }
-
-    /// <summary>The segment's headers are in its footer now: nobody looks for them here any more.</summary>
-    private void Release(SegmentCatalog catalog)
-    {
-        lock (Gate)
-        {
-            _buffer.Written = _pipe.WrittenEnd;
-            _sealing.Remove(catalog);
-            _spare = catalog;
-        }
     }
 
     /// <summary>The device failed: everything that waits fails, and nothing is appended any more.</summary>

@@ -30,6 +30,8 @@ internal sealed class DiskTarget(Disk disk) : IBlockTarget
 
     public ValueTask<IoStatus> FlushAsync() => disk.FlushAsync(CancellationToken.None);
 
+    public ValueTask<IoStatus> FlushHereAsync() => disk.FlushHereAsync();
+
     public IoStatus Describe(ulong offset, ulong length, int maxRanges, List<DiskRange> into)
     {
         // The caller is a connection's own thread: it may wait for a page of the index.

@@ -68,6 +68,18 @@ internal sealed class GuardedTarget(IBlockTarget inner, ILogger log, LogThrottle
         }
     }
 
+    public ValueTask<IoStatus> FlushHereAsync()
+    {
+        try
+        {
+            return inner.FlushHereAsync();
+        }
+        catch (Exception e)
+        {
+            return new ValueTask<IoStatus>(Unexpected(e));
+        }
+    }
+
     public IoStatus Describe(ulong offset, ulong length, int maxRanges, List<DiskRange> into)
     {
         try

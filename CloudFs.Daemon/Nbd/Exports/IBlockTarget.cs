@@ -29,5 +29,8 @@ internal interface IBlockTarget
 
     ValueTask<IoStatus> FlushAsync();
 
+    /// <summary>The same for a caller that has nothing else to do meanwhile: it may be done on its thread.</summary>
+    ValueTask<IoStatus> FlushHereAsync() => FlushAsync();
+
     IoStatus Describe(ulong offset, ulong length, int maxRanges, List<DiskRange> into);
 }

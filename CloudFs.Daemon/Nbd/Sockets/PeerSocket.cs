@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
 
@@ -14,7 +15,22 @@ internal sealed class PeerSocket : IDisposable
     private const int SocketLevel = 1;
     private const int PeerCredentials = 17;
 
+    /// <summary>
+    /// So long a receiver looks whether bytes are here before it sleeps. A client that sends its next request when it has the
+    /// answer to the last does so within this time, and being woken takes as long as the request itself.
+    /// </summary>
+    private static readonly TimeSpan LookingTime = TimeSpan.FromMicroseconds(50);
+
+    /// <summary>One that lets longer pass is not worth looking out for.</summary>
+    private static readonly TimeSpan QuickPeer = TimeSpan.FromMicroseconds(200);
+
+    /// <summary>No more receivers look at a time, of all connections: the clients need processors, too.</summary>
+    private static readonly int LookingMax = Math.Max(1, Environment.ProcessorCount / 2);
+
+    private static int _looking;
+
     private readonly Socket _socket;
+    private bool _isQuick;
     private string? _peer;
 
     public PeerSocket(Socket socket)
@@ -41,13 +57,53 @@ internal sealed class PeerSocket : IDisposable
     /// <summary>Receives at least a byte, waiting for it; 0 when the stream has ended, for whatever reason.</summary>
     public int Receive(Span<byte> into)
     {
+        var since = Stopwatch.GetTimestamp();
         try
         {
-            return Math.Max(0, SocketCalls.Receive(_socket.SafeHandle, into));
+            if (_isQuick && TryLook(into, since, out var received))
+            {
+                return received;
+            }
+
+            received = Math.Max(0, SocketCalls.Receive(_socket.SafeHandle, into));
+            _isQuick = Stopwatch.GetElapsedTime(since) < QuickPeer;
+            return received;
         }
         catch (ObjectDisposedException)
         {
             return 0;
+        }
+    }
+
+    private bool TryLook(Span<byte> into, long since, out int received)
+    {
+        received = 0;
+        if (Interlocked.Increment(ref _looking) > LookingMax)
+        {
+            Interlocked.Decrement(ref _looking);
+            return false;
+        }
+
+        try
+        {
+            do
+            {
+                received = SocketCalls.TryReceive(_socket.SafeHandle, into);
+                if (received is not (-SocketCalls.WouldBlock or -SocketCalls.Interrupted))
+                {
+                    received = Math.Max(0, received);
+                    return true;
+                }
+
+                Thread.SpinWait(10);
+            }
+            while (Stopwatch.GetElapsedTime(since) < LookingTime);
+
+            return false;
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _looking);
         }
     }
 

@@ -35,6 +35,16 @@ internal static unsafe partial class SocketCalls
         }
     }
 
+    /// <summary>Receives what is here, without waiting. 0 is the end of the stream; below 0: minus errno.</summary>
+    public static int TryReceive(SafeHandle socket, Span<byte> into)
+    {
+        fixed (byte* start = into)
+        {
+            var received = recv(socket, start, (nuint)into.Length, DontWait);
+            return received < 0 ? -Marshal.GetLastPInvokeError() : (int)received;
+        }
+    }
+
     /// <summary>Sends what the socket has room for, without waiting. Below 0: minus errno.</summary>
     public static nint SendGather(SafeHandle socket, ReadOnlySpan<IoVector> pieces)
     {

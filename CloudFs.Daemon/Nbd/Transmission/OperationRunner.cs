@@ -52,6 +52,31 @@ internal sealed class OperationRunner(GuardedTarget target, Replies replies, Out
         operation.Start(awaiter);
     }
 
+    /// <summary>Requests that one flush answers.</summary>
+    public void RunFlushes(ValueTask<IoStatus> flush, List<NbdRequest> requests)
+    {
+        var awaiter = flush.GetAwaiter();
+        if (awaiter.IsCompleted)
+        {
+            var status = target.Result(awaiter);
+            foreach (var request in requests)
+            {
+                Answer(request, status, null);
+            }
+
+            return;
+        }
+
+        var operation = TakeOperation();
+        operation.Request = requests[0];
+        operation.Start(awaiter);
+        for (var i = 1; i < requests.Count; i++)
+        {
+            // They join the one that is pending.
+            Run(target.FlushAsync(), requests[i], null);
+        }
+    }
+
     /// <summary>A part of a request, over a buffer of its own.</summary>
     public void RunPart(ValueTask<IoStatus> task, RequestGroup group, PooledBuffer buffer, ulong offset, int length)
     {

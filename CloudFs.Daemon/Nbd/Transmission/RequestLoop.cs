@@ -12,10 +12,11 @@ namespace CloudFs.Daemon.Nbd.Transmission;
 ///  2  for each request: check it, enter it in the window, hand it to the disk
 ///     - finished at the call: its reply joins the batch
 ///     - not finished: whoever finishes it sends its reply
-///  3  send the batch of replies, go to 1
+///     - a flush: it is kept for 3
+///  3  send the batch of replies; one flush for all that came; go to 1
 /// </code>
-/// The thread waits in three places only: for bytes (1, and within a long payload), for room in the window (2), and at
-/// the end for what is under way.
+/// The thread waits in four places only: for bytes (1, and within a long payload), for room in the window (2), for the device
+/// when the client waits for nothing but flushes (3), and at the end for what is under way.
 /// </summary>
 internal sealed class RequestLoop : IDisposable
 {
@@ -30,6 +31,9 @@ internal sealed class RequestLoop : IDisposable
     private readonly OperationRunner _runner;
     private readonly ReadPath _reads;
     private readonly WritePath _writes;
+
+    /// <summary>Flushes of the batch: what they must make durable, one that is begun later does.</summary>
+    private readonly List<NbdRequest> _flushes = [];
 
     public RequestLoop(PeerSocket socket, GuardedTarget target, in NbdSession session, LoopServices services)
     {
@@ -46,27 +50,34 @@ internal sealed class RequestLoop : IDisposable
         _replies = new Replies(_outbox, session, _counters);
         _runner = new OperationRunner(target, _replies, _outbox, _counters);
         _reads = new ReadPath(target, session, pool, _window, _replies, _runner, enter);
-        _writes = new WritePath(target, _input, pool, _window, _runner, _outbox, enter);
+        _writes = new WritePath(target, _input, pool, _window, _runner, Settle, enter);
     }
 
     /// <summary>Serves requests until the client disconnects, breaks off, or the server stops.</summary>
     /// <exception cref="NbdProtocolException">The stream can't be understood any more.</exception>
     public void Run()
     {
-        do
+        try
         {
-            while (_input.Count >= NbdRequest.Size)
+            do
             {
-                var request = NbdRequest.Read(_input.Unparsed);
-                if (!TryServe(request))
+                while (_input.Count >= NbdRequest.Size)
                 {
-                    return;
+                    var request = NbdRequest.Read(_input.Unparsed);
+                    if (!TryServe(request))
+                    {
+                        return;
+                    }
                 }
-            }
 
-            _outbox.Flush();
+                Settle();
+            }
+            while (!_isStopping() && _input.Fill(NbdRequest.Size));
         }
-        while (!_isStopping() && _input.Fill(NbdRequest.Size));
+        finally
+        {
+            Settle();
+        }
     }
 
     /// <summary>Lets what is under way end and its replies leave; false when the time was over before.</summary>
@@ -128,7 +139,7 @@ internal sealed class RequestLoop : IDisposable
                 _runner.Run(_target.ZeroAsync(request.Offset, request.Length, request.IsFua), request, null);
                 return true;
             case NbdCommand.Flush:
-                _runner.Run(_target.FlushAsync(), request, null);
+                _flushes.Add(request);
                 return true;
             case NbdCommand.BlockStatus:
                 return _reads.BlockStatus(request);
@@ -152,7 +163,7 @@ internal sealed class RequestLoop : IDisposable
         {
             if (_input.Count == 0)
             {
-                _outbox.Flush();
+                Settle();
                 if (!_input.Fill(1))
                 {
                     return false;
@@ -181,8 +192,24 @@ internal sealed class RequestLoop : IDisposable
         }
 
         // What is waited for may be replies that nobody has sent yet.
-        _outbox.Flush();
+        Settle();
         return _window.Enter(requests, bytes);
+    }
+
+    /// <summary>Before this thread waits: replies leave, and flushes begin.</summary>
+    private void Settle()
+    {
+        _outbox.Flush();
+        if (_flushes.Count == 0)
+        {
+            return;
+        }
+
+        // When the client waits for nothing else, this thread has nothing else to do: no other one need be woken.
+        var isAlone = _window.Requests == _flushes.Count;
+        _runner.RunFlushes(isAlone ? _target.FlushHereAsync() : _target.FlushAsync(), _flushes);
+        _flushes.Clear();
+        _outbox.Flush();
     }
 
     // A peer that takes nothing may keep what it holds as long as nobody else wants it.

@@ -11,7 +11,7 @@ internal sealed class WritePath(
     BufferPool pool,
     InFlightWindow window,
     OperationRunner runner,
-    Outbox outbox,
+    Action settle,
     Func<int, long, bool> enter)
 {
     /// <summary>Longer payloads get memory of their own, into which the socket is read directly.</summary>
@@ -30,7 +30,7 @@ internal sealed class WritePath(
         var length = (int)request.Length;
         if (input.Count < NbdRequest.Size + length)
         {
-            outbox.Flush();
+            settle();
             if (!input.Fill(NbdRequest.Size + length))
             {
                 return false;
@@ -53,7 +53,7 @@ internal sealed class WritePath(
     private bool WritePieces(in NbdRequest request)
     {
         input.Skip(NbdRequest.Size);
-        outbox.Flush();
+        settle();
         var group = runner.BeginGroup(request);
         var isOpen = true;
         for (ulong done = 0; isOpen && done < request.Length;)

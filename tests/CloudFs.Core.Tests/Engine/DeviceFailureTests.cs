@@ -9,9 +9,11 @@ public sealed class DeviceFailureTests
     private static readonly CancellationToken None = CancellationToken.None;
 
     [Theory]
-    [InlineData(true)]
-    [InlineData(false)]
-    public void After_a_failed_write_or_flush_all_who_wait_are_told_and_reads_go_on(bool failsWrites) =>
+    [InlineData(true, false)]
+    [InlineData(false, false)]
+    [InlineData(true, true)]
+    [InlineData(false, true)]
+    public void After_a_failed_write_or_flush_all_who_wait_are_told_and_reads_go_on(bool failsWrites, bool isHere) =>
         Simulation.Run(1, async simulation =>
         {
             using var host = await StartAsync(simulation);
@@ -21,7 +23,7 @@ public sealed class DeviceFailureTests
             host.Device.FailWrites = failsWrites;
             host.Device.FailFlush = !failsWrites;
 
-            var first = disk.FlushAsync(None).AsTask();
+            var first = isHere ? disk.FlushHereAsync().AsTask() : disk.FlushAsync(None).AsTask();
             var second = disk.WriteAsync(8192, Filled(3), true, None).AsTask();
             Assert.Equal(IoStatus.Poisoned, await first);
             Assert.Equal(IoStatus.Poisoned, await second);

@@ -281,7 +281,8 @@ internal sealed partial class EngineWorld
     private async Task FlushAsync()
     {
         var promised = _models.Select(model => (model, model.Acknowledged)).ToList();
-        var status = await AskAsync(() => _host.Engine.FlushAsync(None));
+        var log = _host.Engine.Services.Log;
+        var status = await AskAsync(() => _flushesHere ? log.FlushHereAsync() : log.FlushAsync());
         AssertAllowed(status, "a flush");
         if (status == IoStatus.Ok)
         {

@@ -53,6 +53,9 @@ internal sealed partial class EngineWorld : IDisposable
     private readonly Digest _digest = new();
     private readonly SimulatedHost _host;
     private readonly Faults _faults;
+
+    /// <summary>In one world of four who flushes does it himself, as a connection's thread does.</summary>
+    private readonly bool _flushesHere;
     private readonly List<WorldDisk> _models = [];
     private readonly List<Task> _behind = [];
     private bool _nothingLost = true;
@@ -61,6 +64,7 @@ internal sealed partial class EngineWorld : IDisposable
 
     private EngineWorld(Simulation simulation, int seed, WorldClass? only, PlantedBug planted)
     {
+        _flushesHere = seed % 4 == 3;
         _simulation = simulation;
         _random = new Random(seed);
         var drawn = ClassOf(_random.Next(100));

@@ -95,6 +95,35 @@ public sealed class DataTests
     }
 
     [Fact]
+    public async Task Flushes_that_came_together_are_one_and_only_who_waits_for_nothing_else_does_it_himself()
+    {
+        await using var server = await TestServer.StartAsync(_disk);
+        using var client = server.Attach("demo", structured: true);
+        Assert.Equal(NbdError.None, client.Do(NbdCommand.Flush, 0, 0));
+        Assert.Equal((1, 1), (_disk.Flushes, _disk.FlushesHere));
+
+        // In one segment, so that they arrive together.
+        client.SendBytes(
+        [
+            .. NbdTestClient.Bytes(0x25609513U, (ushort)0, (ushort)NbdCommand.Flush, 101UL, 0UL, 0U),
+            .. NbdTestClient.Bytes(0x25609513U, (ushort)0, (ushort)NbdCommand.Flush, 102UL, 0UL, 0U),
+        ]);
+        Assert.Equal([101UL, 102UL], new[] { client.ReceiveMessage().Cookie, client.ReceiveMessage().Cookie }.Order());
+        Assert.InRange(_disk.Flushes, 2, 3);
+        Assert.Equal(_disk.Flushes, _disk.FlushesHere);
+
+        var (before, here) = (_disk.Flushes, _disk.FlushesHere);
+        var late = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _disk.Delay = what => what == "read" ? late.Task : Task.CompletedTask;
+        var read = client.SendRequest(NbdCommand.Read, 0, 512);
+        var flush = client.SendRequest(NbdCommand.Flush, 0, 0);
+        Assert.Equal(flush, client.ReceiveMessage().Cookie);
+        Assert.Equal((before + 1, here), (_disk.Flushes, _disk.FlushesHere));
+        late.SetResult();
+        Assert.Equal(NbdError.None, client.ReceiveReply(read)[^1].Error);
+    }
+
+    [Fact]
     public async Task Fua_and_flush_reach_the_disk_before_their_reply()
     {
         await using var server = await TestServer.StartAsync(_disk);

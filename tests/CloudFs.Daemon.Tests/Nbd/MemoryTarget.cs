@@ -13,6 +13,7 @@ internal sealed class MemoryTarget(string id, string? name, ulong size) : IBlock
     private readonly Dictionary<ulong, byte[]> _sectors = [];
     private int _fuaWrites;
     private int _flushes;
+    private int _flushesHere;
 
     public static readonly string SomeId = new('a', 40);
 
@@ -36,6 +37,9 @@ internal sealed class MemoryTarget(string id, string? name, ulong size) : IBlock
 
     public int Flushes => Volatile.Read(ref _flushes);
 
+    /// <summary>Those of them that the caller's thread might carry out.</summary>
+    public int FlushesHere => Volatile.Read(ref _flushesHere);
+
     public ValueTask<IoStatus> ReadAsync(ulong offset, Memory<byte> destination) =>
         Run("read", offset, (ulong)destination.Length, () => Read(offset, destination.Span));
 
@@ -46,6 +50,12 @@ internal sealed class MemoryTarget(string id, string? name, ulong size) : IBlock
         Run("zero", offset, length, () => Zero(offset, length, fua));
 
     public ValueTask<IoStatus> FlushAsync() => Run("flush", 0, 0, () => Interlocked.Increment(ref _flushes));
+
+    public ValueTask<IoStatus> FlushHereAsync()
+    {
+        Interlocked.Increment(ref _flushesHere);
+        return FlushAsync();
+    }
 
     public IoStatus Describe(ulong offset, ulong length, int maxRanges, List<DiskRange> into)
     {
