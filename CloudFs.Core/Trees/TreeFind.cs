@@ -1,3 +1,4 @@
+using CloudFs.Core.Caches;
 using CloudFs.Core.Index;
 
 namespace CloudFs.Core.Trees;
@@ -6,7 +7,7 @@ namespace CloudFs.Core.Trees;
 /// A look-up under way: which page it needs next, and what it found so far. Each page is looked at once, within the cache's
 /// lock or in a buffer, so that nothing is held in between.
 /// </summary>
-internal struct TreeFind : PageCache.IVisitor
+internal struct TreeFind : FrameCache.IVisitor
 {
     private readonly TreeRoot _root;
     private readonly ulong _end;

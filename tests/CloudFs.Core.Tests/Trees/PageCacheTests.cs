@@ -1,3 +1,4 @@
+using CloudFs.Core.Caches;
 using CloudFs.Core.Trees;
 using Xunit;
 
@@ -88,7 +89,7 @@ public sealed class PageCacheTests
         return seen.Value;
     }
 
-    private struct Seen : PageCache.IVisitor
+    private struct Seen : FrameCache.IVisitor
     {
         public int Value;
 
