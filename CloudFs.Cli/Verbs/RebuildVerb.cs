@@ -48,6 +48,7 @@ internal static class RebuildVerb
                 OpenBuffer = buffer.Open,
                 Boot = MachineBoot.Id(),
                 RebuildIndex = true,
+                ReadCacheBytes = 0,
                 ScrubRate = 0,
             },
             new EngineRuntime

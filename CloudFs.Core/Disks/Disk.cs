@@ -457,12 +457,7 @@ public sealed class Disk : IDurableSink
             var outcome = _appender.TryAppend(draft, data.Span, condition, endLba);
             if (!outcome.Wait)
             {
-                if (outcome.Status == IoStatus.Ok)
-                {
-                    // Outside of the locks: its counters lie all over memory.
-                    draft.CountIn(_services.Heat, DiskServices.HeatOf(Id));
-                }
-
+                _appender.Note(draft, data.Span, outcome);
                 return (outcome.Status, outcome.Version);
             }
 

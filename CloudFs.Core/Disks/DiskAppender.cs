@@ -8,6 +8,9 @@ namespace CloudFs.Core.Disks;
 /// <summary>How one attempt to append ended. On <see cref="Wait"/> nothing happened: try again when room has changed.</summary>
 internal readonly record struct AppendOutcome(IoStatus Status, bool Wait, DiskVersion Version)
 {
+    /// <summary>Where an update's header lies; none for everything else.</summary>
+    public LogPosition Position { get; init; }
+
     public static AppendOutcome Refused(IoStatus status, DiskVersion newest = default) => new(status, false, newest);
 
     public static AppendOutcome TryAgain => new(IoStatus.Ok, true, default);
@@ -51,6 +54,25 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
                 var opened = OpenView();
                 return opened != AppendRoom.Ok ? Refuse(opened) : AppendUpdate(draft, data);
             }
+        }
+    }
+
+    /// <summary>
+    /// What is left to do about an update that was appended, and takes no gate: its pages are counted, and those of a short one kept in
+    /// memory for who reads them soon. Whoever reads them before this finds them in the log, and keeps the same.
+    /// </summary>
+    public void Note(WriteDraft draft, ReadOnlySpan<byte> data, in AppendOutcome appended)
+    {
+        if (appended.Position.IsNone)
+        {
+            return;
+        }
+
+        var disk = state.Head.Disk;
+        draft.CountIn(services.Heat, DiskServices.HeatOf(disk));
+        if (services.Pages.Cache is { } cache && draft.BodyLength is > 0 and <= ReadCache.LongestWriteKept)
+        {
+            draft.Keep(data, cache, disk, appended.Version.Lsn, appended.Position);
         }
     }
 
@@ -231,7 +253,7 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
         }
 
         services.Io.AddEntry(size.Bytes);
-        return new AppendOutcome(IoStatus.Ok, false, new DiskVersion(entry.Lsn, done.Id));
+        return new AppendOutcome(IoStatus.Ok, false, new DiskVersion(entry.Lsn, done.Id)) { Position = position };
     }
 
     /// <summary>Appends a view or attributes; with <paramref name="record"/>, the secret that goes before it in the log.</summary>

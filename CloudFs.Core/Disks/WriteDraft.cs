@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using CloudFs.Core.Format;
 using CloudFs.Core.Index;
 using CloudFs.Core.Log;
+using CloudFs.Core.Primitives;
 
 namespace CloudFs.Core.Disks;
 
@@ -136,6 +137,21 @@ internal sealed class WriteDraft
             if (extent.Kind == ExtentKind.Data)
             {
                 heat.Wrote(disk, extent.Lba, extent.Sectors);
+            }
+        }
+    }
+
+    /// <summary>Gives the pages to the cache, out of the data that was cut: its entry was appended at that position.</summary>
+    public void Keep(ReadOnlySpan<byte> data, ReadCache cache, Id160 disk, ulong lsn, LogPosition position)
+    {
+        var next = 0;
+        for (var i = 0; i < _extentCount; i++)
+        {
+            var pages = new ReadCache.Pages(disk, lsn, position, i);
+            for (var page = 0; page < _extents[i].Pages; page++)
+            {
+                var (offset, length) = _slices[next++];
+                cache.Add(pages, PageCutter.LbaOf(_extents[i].Lba, page), data.Slice(offset, length));
             }
         }
     }

@@ -139,7 +139,7 @@ internal static class EngineOpening
             Bad = bad,
             Log = log,
             Reader = reader,
-            Pages = new PageReader(reader),
+            Pages = new PageReader(reader, settings.ReadCacheBytes > 0 ? new ReadCache(settings.ReadCacheBytes) : null),
             Walker = new SegmentWalker(settings.Device, recovered.Segments, label.DeviceId),
             Clock = new ChainClock(runtime),
             Tree = recovered.Tree,

@@ -113,6 +113,14 @@ public sealed record EngineCounters
 
     public ulong IndexCacheMisses { get; init; }
 
+    /// <summary>Pages of entries that reads had from memory, and those that they had from the log.</summary>
+    public ulong ReadCacheHits { get; init; }
+
+    public ulong ReadCacheMisses { get; init; }
+
+    /// <summary>Memory that the pages of entries take which are kept for reads.</summary>
+    public ulong ReadCacheBytes { get; init; }
+
     /// <summary>Pages that the trees of all disks take now.</summary>
     public ulong IndexPages { get; init; }
 

@@ -13,6 +13,12 @@ public sealed class EngineSettings
     /// <summary>Less than this would have every lookup read every level of a tree anew.</summary>
     public const long MinIndexCacheBytes = 1L << 20;
 
+    /// <summary>Pages of entries in memory unless told otherwise: 256 MiB.</summary>
+    public const long DefaultReadCacheBytes = 256L << 20;
+
+    /// <summary>Less than this, but nothing at all, is a slip.</summary>
+    public const long MinReadCacheBytes = 1L << 20;
+
     /// <summary>How old history gets at least unless told otherwise: an hour.</summary>
     public static readonly TimeSpan DefaultHistoryMin = TimeSpan.FromHours(1);
 
@@ -36,6 +42,9 @@ public sealed class EngineSettings
 
     /// <summary>Bytes of memory for pages of the index, which all disks share.</summary>
     public long IndexCacheBytes { get; init; } = DefaultIndexCacheBytes;
+
+    /// <summary>Bytes of memory for pages of entries that were read or written lately, which all disks share; 0: none.</summary>
+    public long ReadCacheBytes { get; init; } = DefaultReadCacheBytes;
 
     /// <summary>
     /// How old history gets at least before its space is used again. Room that is short overrules it: history is given up,
@@ -61,6 +70,7 @@ public sealed class EngineSettings
         HostId = HostId,
         SizeBytes = SizeBytes,
         IndexCacheBytes = IndexCacheBytes,
+        ReadCacheBytes = ReadCacheBytes,
         HistoryMin = HistoryMin,
         RebuildIndex = RebuildIndex,
         ScrubRate = ScrubRate,

@@ -13,15 +13,36 @@ public readonly record struct PageReadOutcome(LogRead Status, ulong BadLba, ulon
 
 /// <summary>
 /// Reads the sectors of a mapped extent: the entry's header tells where its pages lie and what their hashes are, and every
-/// page that is touched is checked whole before a byte of it is given out.
+/// page that is touched is checked whole before a byte of it is given out. With a cache, pages that were checked stay in
+/// memory, and those that are there are not read.
 /// </summary>
-public sealed class PageReader(LogReader log)
+public sealed class PageReader(LogReader log, ReadCache? cache = null)
 {
+    /// <summary>Pages in memory; null where none are kept.</summary>
+    public ReadCache? Cache => cache;
+
     /// <summary>Fills <paramref name="destination"/> with all the sectors of the extent.</summary>
     /// <param name="extent">A data extent, clipped to what is wanted.</param>
     /// <param name="disk">The disk whose entry it is.</param>
     /// <param name="destination">Exactly the extent's sectors.</param>
-    public async ValueTask<PageReadOutcome> ReadAsync(MappedExtent extent, Id160 disk, Memory<byte> destination)
+    public ValueTask<PageReadOutcome> ReadAsync(MappedExtent extent, Id160 disk, Memory<byte> destination)
+    {
+        if (cache is not null)
+        {
+            var had = cache.CopyStart(extent, disk, destination.Span);
+            if (had == extent.Sectors)
+            {
+                return ValueTask.FromResult(PageReadOutcome.Ok);
+            }
+
+            extent = extent.Clip(extent.Lba + had, extent.End);
+            destination = destination[((int)had * EntryLayout.SectorSize)..];
+        }
+
+        return ReadLogAsync(extent, disk, destination);
+    }
+
+    private async ValueTask<PageReadOutcome> ReadLogAsync(MappedExtent extent, Id160 disk, Memory<byte> destination)
     {
         var header = ArrayPool<byte>.Shared.Rent(EntryLayout.MaxHeaderLength);
         try
@@ -34,7 +55,7 @@ public sealed class PageReader(LogReader log)
 
             var plan = PagePlan.Make(header.AsSpan(0, length), extent);
             return plan.Status == LogRead.Ok
-                ? await ReadPlannedAsync(header, length, plan, extent, destination)
+                ? await ReadPlannedAsync(header.AsMemory(0, length), plan, extent, disk, destination)
                 : new PageReadOutcome(plan.Status, extent.Lba, extent.Sectors);
         }
         finally
@@ -44,14 +65,14 @@ public sealed class PageReader(LogReader log)
     }
 
     private async ValueTask<PageReadOutcome> ReadPlannedAsync(
-        byte[] header, int headerLength, PagePlan plan, MappedExtent extent, Memory<byte> destination)
+        ReadOnlyMemory<byte> header, PagePlan plan, MappedExtent extent, Id160 disk, Memory<byte> destination)
     {
-        var position = extent.Position.Plus(headerLength + plan.BodyOffset);
+        var position = extent.Position.Plus(header.Length + plan.BodyOffset);
         if (plan.Bytes == destination.Length)
         {
             var whole = await log.ReadRawAsync(position, destination);
             return whole == LogRead.Ok
-                ? plan.Verify(header.AsSpan(0, headerLength), destination.Span)
+                ? Check(header.Span, plan, extent, disk, destination.Span)
                 : new PageReadOutcome(whole, extent.Lba, extent.Sectors);
         }
 
@@ -65,7 +86,7 @@ public sealed class PageReader(LogReader log)
                 return new PageReadOutcome(status, extent.Lba, extent.Sectors);
             }
 
-            var outcome = plan.Verify(header.AsSpan(0, headerLength), pages.Span);
+            var outcome = Check(header.Span, plan, extent, disk, pages.Span);
             if (outcome.Status == LogRead.Ok)
             {
                 var skip = (int)(extent.Lba - plan.FirstLba) * EntryLayout.SectorSize;
@@ -78,6 +99,19 @@ public sealed class PageReader(LogReader log)
         {
             ArrayPool<byte>.Shared.Return(scratch);
         }
+    }
+
+    /// <summary>Checks pages that were read whole, and keeps them when all are sound.</summary>
+    private PageReadOutcome Check(
+        ReadOnlySpan<byte> header, in PagePlan plan, in MappedExtent extent, Id160 disk, ReadOnlySpan<byte> pages)
+    {
+        var outcome = plan.Verify(header, pages);
+        if (outcome.Status == LogRead.Ok && cache is not null)
+        {
+            plan.Keep(header, pages, cache, new ReadCache.Pages(disk, extent.Lsn, extent.Position, extent.ExtentIndex));
+        }
+
+        return outcome;
     }
 
     /// <summary>The run of whole pages that holds an extent's sectors; present pages of one extent adjoin in the body.</summary>
@@ -135,6 +169,19 @@ public sealed class PageReader(LogReader log)
             }
 
             return PageReadOutcome.Ok;
+        }
+
+        public void Keep(ReadOnlySpan<byte> header, ReadOnlySpan<byte> pages, ReadCache cache, in ReadCache.Pages of)
+        {
+            var fields = EntryHeaderCodec.ReadFields(header, default);
+            var lba = FirstLba;
+            for (var i = 0; i < PageCount; i++)
+            {
+                var record = EntryHeaderCodec.ReadPage(header, fields, FirstPage + i);
+                cache.Add(of, lba, pages[..record.Length]);
+                pages = pages[record.Length..];
+                lba += record.Sectors;
+            }
         }
     }
 }

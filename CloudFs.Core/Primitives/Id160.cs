@@ -38,6 +38,9 @@ public readonly struct Id160 : IEquatable<Id160>, IComparable<Id160>
     /// <summary>True for all zeroes.</summary>
     public bool IsZero => (_a | _b | _c) == 0;
 
+    /// <summary>The first 64 bits: where ids are told apart and nothing hangs on it that all of them are.</summary>
+    internal ulong Word => _a;
+
     /// <summary>Writes the 20 bytes to the start of <paramref name="destination"/>.</summary>
     public void WriteTo(Span<byte> destination)
     {

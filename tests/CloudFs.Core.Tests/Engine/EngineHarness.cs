@@ -29,13 +29,15 @@ internal static class EngineHarness
     public static byte[] NewRegion(int slots = 4) => new byte[WriteBuffer.RegionBytes(slots)];
 
     public static Task<StorageEngine> OpenAsync(
-        MemoryDevice device, byte[]? region = null, List<EngineEvent>? events = null, TimeProvider? time = null) =>
+        MemoryDevice device, byte[]? region = null, List<EngineEvent>? events = null, TimeProvider? time = null,
+        long readCache = 0) =>
         StorageEngine.OpenAsync(
             new EngineSettings
             {
                 Device = device,
                 OpenBuffer = region is null ? null : _ => new EngineBuffer(region, () => Array.Clear(region)),
                 Boot = Id160.Parse("00000000000000000000000000000000000000b0"),
+                ReadCacheBytes = readCache,
             },
             Runtime(events, time));
 }

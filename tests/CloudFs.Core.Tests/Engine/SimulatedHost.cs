@@ -56,6 +56,9 @@ internal sealed class SimulatedHost(Simulation simulation, Random random, Memory
 
     public byte[] Region => _region;
 
+    /// <summary>Pages of entries in memory; none unless told otherwise, so that reads judge the device.</summary>
+    public long ReadCacheBytes { get; init; }
+
     public ulong ScrubRate { get; init; } = Scrubber.DefaultRate;
 
     public TimeSpan ScrubInterval { get; init; }
@@ -193,6 +196,7 @@ internal sealed class SimulatedHost(Simulation simulation, Random random, Memory
             OpenBuffer = _ => new EngineBuffer(region, () => region.AsSpan(0, WriteBuffer.HeaderBytes).Clear()),
             Boot = new Id160([.. Enumerable.Repeat(boot, Id160.Size)]),
             IndexCacheBytes = IndexCacheBytes,
+            ReadCacheBytes = ReadCacheBytes,
             ScrubRate = ScrubRate,
             ScrubInterval = ScrubInterval,
         },

@@ -165,6 +165,7 @@ public sealed class WriteBufferTests
                 Device = device,
                 OpenBuffer = _ => new EngineBuffer(region, () => region.AsSpan(0, WriteBuffer.HeaderBytes).Clear()),
                 Boot = new Id160([.. Enumerable.Repeat(boot, Id160.Size)]),
+                ReadCacheBytes = 0,
             },
             new EngineRuntime
             {

@@ -451,6 +451,7 @@ internal sealed class CrashPoints : IDeviceRecorder
                 Device = device,
                 OpenBuffer = _ => new EngineBuffer(region, () => region.AsSpan(0, WriteBuffer.HeaderBytes).Clear()),
                 Boot = boot,
+                ReadCacheBytes = 0,
             },
             new EngineRuntime
             {
