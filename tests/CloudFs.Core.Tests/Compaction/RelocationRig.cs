@@ -60,10 +60,8 @@ internal sealed class RelocationRig
     private readonly Dictionary<Id160, ExtentMap> _maps = [];
     private readonly Dictionary<(Id160 Disk, ulong Lsn), EntryHeader> _entries = [];
     private readonly Dictionary<(Id160 Disk, ulong Lsn), LogPosition> _metas = [];
-    private readonly LogReader _log;
-    private readonly PageReader _pages;
 
-    public RelocationRig(IBlockDevice? device = null)
+    public RelocationRig(IBlockDevice? device = null, ReadCache? cache = null)
     {
         Device = device ?? new MemoryDevice(DeviceGeometry.SegmentsOffset + (Segments * (ulong)DeviceGeometry.SegmentBytes));
         Table = new SegmentTable(Segments);
@@ -71,14 +69,18 @@ internal sealed class RelocationRig
         var buffer = WriteBuffer.InMemory(2);
         var writer = new LogWriter(
             Device, Table, new BadPlaces(Device, LayoutSamples.Device, _ => { }), buffer, LayoutSamples.Device, 4096, LogEnd.Empty, Runtime);
-        _log = new LogReader(Device, Table, writer, () => buffer, LayoutSamples.Device);
-        _pages = new PageReader(_log);
+        Log = new LogReader(Device, Table, writer, () => buffer, LayoutSamples.Device);
+        Pages = new PageReader(Log, cache);
         Relocator = NewRelocator(Relocator.DefaultMoveLimit);
     }
 
     public IBlockDevice Device { get; }
 
     public MemoryDevice Memory => (MemoryDevice)Device;
+
+    public LogReader Log { get; }
+
+    public PageReader Pages { get; }
 
     public SegmentTable Table { get; }
 
@@ -317,7 +319,7 @@ internal sealed class RelocationRig
         }
 
         var bytes = new byte[512];
-        var outcome = await _pages.ReadAsync(extent, disk, bytes);
+        var outcome = await Pages.ReadAsync(extent, disk, bytes);
         return outcome.Status == LogRead.Ok ? Convert.ToHexString(bytes, 0, 24) : outcome.Status.ToString();
     }
 

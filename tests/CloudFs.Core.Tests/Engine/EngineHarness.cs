@@ -1,3 +1,4 @@
+using CloudFs.Core.Devices;
 using CloudFs.Core.Engine;
 using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
@@ -29,7 +30,7 @@ internal static class EngineHarness
     public static byte[] NewRegion(int slots = 4) => new byte[WriteBuffer.RegionBytes(slots)];
 
     public static Task<StorageEngine> OpenAsync(
-        MemoryDevice device, byte[]? region = null, List<EngineEvent>? events = null, TimeProvider? time = null,
+        IBlockDevice device, byte[]? region = null, List<EngineEvent>? events = null, TimeProvider? time = null,
         long readCache = 0) =>
         StorageEngine.OpenAsync(
             new EngineSettings

@@ -44,6 +44,9 @@ internal sealed partial class EngineWorld : IDisposable
 {
     private const int SectorBytes = EntryLayout.SectorSize;
 
+    /// <summary>A few dozen pages: less than a disk has, so that pages come and go.</summary>
+    private const long ReadCacheBytes = 150_000;
+
     private static readonly CancellationToken None = CancellationToken.None;
 
     private readonly Simulation _simulation;
@@ -62,7 +65,7 @@ internal sealed partial class EngineWorld : IDisposable
     private bool _mayLose;
     private int _restarts;
 
-    private EngineWorld(Simulation simulation, int seed, WorldClass? only, PlantedBug planted)
+    private EngineWorld(Simulation simulation, int seed, WorldClass? only, PlantedBug planted, bool withReadCache)
     {
         _flushesHere = seed % 4 == 3;
         _simulation = simulation;
@@ -75,19 +78,23 @@ internal sealed partial class EngineWorld : IDisposable
             Faults = _faults,
             Digest = _digest,
         };
-        _host = new SimulatedHost(simulation, _random, device) { Planted = planted };
+        _host = new SimulatedHost(simulation, _random, device) { Planted = planted, ReadCacheBytes = withReadCache ? ReadCacheBytes : 0 };
     }
 
     /// <summary>Runs one world to its end.</summary>
     /// <param name="seed">Which.</param>
     /// <param name="only">Its class, when the seed is not to choose it.</param>
     /// <param name="planted">A bug to run it with.</param>
-    public static WorldResult Run(int seed, WorldClass? only = null, PlantedBug planted = PlantedBug.None)
+    /// <param name="withReadCache">
+    /// Whether pages that were read or written lately are kept in memory: in the worlds of odd seeds, when it is not said.
+    /// </param>
+    public static WorldResult Run(
+        int seed, WorldClass? only = null, PlantedBug planted = PlantedBug.None, bool? withReadCache = null)
     {
         WorldResult? result = null;
         Simulation.Run(seed, async simulation =>
         {
-            using var world = new EngineWorld(simulation, seed, only, planted);
+            using var world = new EngineWorld(simulation, seed, only, planted, withReadCache ?? (seed % 2 != 0));
             try
             {
                 await world.RunAsync();

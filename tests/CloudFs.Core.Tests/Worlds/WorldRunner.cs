@@ -20,7 +20,7 @@ internal static partial class WorldRunner
     /// <summary>Runs <paramref name="count"/> worlds from a seed on; gives those that failed, in the order of their seeds.</summary>
     public static IReadOnlyList<WorldFailure> Run(
         int from, int count, int threads, WorldClass? only = null, PlantedBug planted = PlantedBug.None,
-        Action<WorldResult, double>? ended = null)
+        Action<WorldResult, double>? ended = null, bool? withReadCache = null)
     {
         var failures = new ConcurrentBag<WorldFailure>();
         var next = from - 1;
@@ -36,7 +36,7 @@ internal static partial class WorldRunner
                 try
                 {
                     var begun = ThreadSeconds();
-                    var result = EngineWorld.Run(seed, only, planted);
+                    var result = EngineWorld.Run(seed, only, planted, withReadCache);
                     ended?.Invoke(result, ThreadSeconds() - begun);
                 }
                 catch (Exception e)

@@ -59,7 +59,9 @@ public sealed class WorldTests(ITestOutputHelper output)
         {
             var seed = int.Parse(words[0], CultureInfo.InvariantCulture);
             var only = words.Length > 1 ? Enum.Parse<WorldClass>(words[1]) : (WorldClass?)null;
-            var failures = WorldRunner.Run(seed, 1, 1, only);
+            // They failed before there was a read cache, and see their devices as they did then only without it.
+            var failures = WorldRunner.Run(seed, 1, 1, only, withReadCache: false).ToList();
+            failures.AddRange(seed % 2 != 0 ? WorldRunner.Run(seed, 1, 1, only) : []);
             Assert.True(failures.Count == 0, string.Join('\n', failures));
         }
     }
