@@ -55,6 +55,10 @@ internal sealed class UpCommand : LocalCommand
     [Option("index-cache", MetaValue = "SIZE", HelpText = "Memory for pages of the index. Default 64M.")]
     public string? IndexCache { get; set; }
 
+    [Option("read-cache", MetaValue = "SIZE",
+        HelpText = "Memory for pages that were read or written lately; 0: none. Default 256M.")]
+    public string? ReadCache { get; set; }
+
     [Option("history-min", MetaValue = "TIME",
         HelpText = "How long history is kept while there is any room: 30m, 2d, 0. Default 1h.")]
     public string? HistoryMin { get; set; }

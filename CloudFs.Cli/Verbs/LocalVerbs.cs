@@ -40,6 +40,7 @@ internal static class LocalVerbs
         Add("--nbd", command.Nbd);
         Add("--nbd-socket", command.NbdSocket is null ? host.SocketPath : Path.GetFullPath(command.NbdSocket));
         Add("--index-cache", command.IndexCache);
+        Add("--read-cache", command.ReadCache);
         Add("--history-min", command.HistoryMin);
 
         // A device that is there keeps its size unless another is asked for.

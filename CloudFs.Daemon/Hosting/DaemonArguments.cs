@@ -37,6 +37,10 @@ internal sealed class DaemonArguments
         HelpText = "Memory for pages of the index, shared by all disks. Default 64M, at least 1M.")]
     public string? IndexCache { get; set; }
 
+    [Option("read-cache", MetaValue = "SIZE",
+        HelpText = "Memory for pages that were read or written lately; 0 turns it off. Default 256M, at least 1M.")]
+    public string? ReadCache { get; set; }
+
     [Option("history-min", MetaValue = "TIME",
         HelpText = "How long history is kept while there is any room: 30m, 1h, 2d, 0. Default 1h.")]
     public string? HistoryMin { get; set; }

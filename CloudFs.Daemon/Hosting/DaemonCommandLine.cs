@@ -103,11 +103,6 @@ internal static class DaemonCommandLine
             return Refused($"--host-id {given.HostId}: expected 40 hex digits, not all zero");
         }
 
-        if (!TryReadBounds(given, out var indexCache, out var historyMin, out var wrong))
-        {
-            return Refused(wrong);
-        }
-
         if (given.LogFormat is not (null or "text" or "json"))
         {
             return Refused($"--log-format {given.LogFormat}: expected text or json");
@@ -120,38 +115,45 @@ internal static class DaemonCommandLine
             NbdSocket = string.IsNullOrEmpty(given.NbdSocket) ? null : Path.GetFullPath(given.NbdSocket),
             HostId = hostId,
             BufferDirectory = given.BufferDir,
-            IndexCacheBytes = indexCache,
-            HistoryMin = historyMin,
             Insecure = given.Insecure,
             LogFormat = given.LogFormat == "json" ? LogFormat.Json : LogFormat.Text,
         };
-        return CheckScrub(given, ref options) is { } refusal ? Refused(refusal) : CheckAddresses(given, options);
+        return (CheckBounds(given, ref options) ?? CheckScrub(given, ref options)) is { } refusal
+            ? Refused(refusal) : CheckAddresses(given, options);
     }
 
-    private static bool TryReadBounds(DaemonArguments given, out long indexCache, out TimeSpan historyMin, out string wrong)
+    private static string? CheckBounds(DaemonArguments given, ref DaemonOptions options)
     {
-        indexCache = EngineSettings.DefaultIndexCacheBytes;
-        historyMin = EngineSettings.DefaultHistoryMin;
-        wrong = string.Empty;
-        if (given.IndexCache is not null)
+        var indexCache = options.IndexCacheBytes;
+        if (given.IndexCache is not null && !TryReadMemory(given.IndexCache, EngineSettings.MinIndexCacheBytes, out indexCache))
         {
-            var read = SizeText.TryParse(given.IndexCache, out var bytes) && bytes <= long.MaxValue;
-            indexCache = read ? (long)bytes : 0;
-            if (indexCache < EngineSettings.MinIndexCacheBytes)
-            {
-                wrong = $"--index-cache {given.IndexCache}: expected a size of at least "
-                    + $"{SizeText.Format((ulong)EngineSettings.MinIndexCacheBytes)}, such as 64M or 1G";
-                return false;
-            }
+            return $"--index-cache {given.IndexCache}: expected a size of at least "
+                + $"{SizeText.Format((ulong)EngineSettings.MinIndexCacheBytes)}, such as 64M or 1G";
         }
 
+        var readCache = options.ReadCacheBytes;
+        if (given.ReadCache is not null
+            && !TryReadMemory(given.ReadCache, EngineSettings.MinReadCacheBytes, out readCache) && readCache != 0)
+        {
+            return $"--read-cache {given.ReadCache}: expected a size of at least "
+                + $"{SizeText.Format((ulong)EngineSettings.MinReadCacheBytes)}, such as 256M or 4G, or 0 for none";
+        }
+
+        var historyMin = options.HistoryMin;
         if (given.HistoryMin is not null && !DurationText.TryParse(given.HistoryMin, out historyMin))
         {
-            wrong = $"--history-min {given.HistoryMin}: expected a length of time such as 30m, 1h or 2d, or 0";
-            return false;
+            return $"--history-min {given.HistoryMin}: expected a length of time such as 30m, 1h or 2d, or 0";
         }
 
-        return true;
+        options = options with { IndexCacheBytes = indexCache, ReadCacheBytes = readCache, HistoryMin = historyMin };
+        return null;
+    }
+
+    /// <summary>Reads a size of memory; true when it is at least the smallest one. What is no size at all reads as -1.</summary>
+    private static bool TryReadMemory(string text, long least, out long bytes)
+    {
+        bytes = SizeText.TryParse(text, out var size) && size <= long.MaxValue ? (long)size : -1;
+        return bytes >= least;
     }
 
     private static bool TryReadHostId(string? text, out Id160? id)

@@ -46,6 +46,9 @@ internal sealed record DaemonOptions
     /// <summary>Bytes of memory for pages of the index.</summary>
     public long IndexCacheBytes { get; init; } = EngineSettings.DefaultIndexCacheBytes;
 
+    /// <summary>Bytes of memory for pages that were read or written lately; 0: none.</summary>
+    public long ReadCacheBytes { get; init; } = EngineSettings.DefaultReadCacheBytes;
+
     /// <summary>How old history gets at least, where there is room for it.</summary>
     public TimeSpan HistoryMin { get; init; } = EngineSettings.DefaultHistoryMin;
 

@@ -29,6 +29,7 @@ internal sealed partial class EngineHost(DaemonOptions options, ILogger<EngineHo
             HostId = options.HostId,
             SizeBytes = options.SizeBytes,
             IndexCacheBytes = options.IndexCacheBytes,
+            ReadCacheBytes = options.ReadCacheBytes,
             HistoryMin = options.HistoryMin,
             ScrubRate = options.ScrubRate,
             ScrubInterval = options.ScrubInterval,

@@ -22,6 +22,7 @@ internal static class OptionSources
             ("host-id", a => a.HostId, (a, v) => a.HostId = v),
             ("buffer-dir", a => a.BufferDir, (a, v) => a.BufferDir = v),
             ("index-cache", a => a.IndexCache, (a, v) => a.IndexCache = v),
+            ("read-cache", a => a.ReadCache, (a, v) => a.ReadCache = v),
             ("history-min", a => a.HistoryMin, (a, v) => a.HistoryMin = v),
             ("scrub-rate", a => a.ScrubRate, (a, v) => a.ScrubRate = v),
             ("scrub-interval", a => a.ScrubInterval, (a, v) => a.ScrubInterval = v),

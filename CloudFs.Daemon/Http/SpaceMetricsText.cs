@@ -23,6 +23,9 @@ internal static class SpaceMetricsText
 
         text.Counter("cloudfs_index_cache_hits_total", "Pages of the index had from memory.", engine.IndexCacheHits);
         text.Counter("cloudfs_index_cache_misses_total", "Pages of the index had from the device.", engine.IndexCacheMisses);
+        text.Counter("cloudfs_read_cache_hits_total", "Pages that reads had from memory.", engine.ReadCacheHits);
+        text.Counter("cloudfs_read_cache_misses_total", "Pages that reads had from the log.", engine.ReadCacheMisses);
+        text.Gauge("cloudfs_read_cache_bytes", "Memory that pages take which are kept for reads.", engine.ReadCacheBytes);
         text.Gauge("cloudfs_index_pages", "Pages that the trees of all disks take.", engine.IndexPages);
     }
 

@@ -17,23 +17,25 @@ public sealed class DaemonCommandLineTests
         Assert.Null(options.HostId);
         Assert.False(options.Insecure);
         Assert.Equal(64L << 20, options.IndexCacheBytes);
+        Assert.Equal(256L << 20, options.ReadCacheBytes);
         Assert.Equal(TimeSpan.FromHours(1), options.HistoryMin);
     }
 
     [Fact]
-    public void Index_cache_and_history_come_from_line_environment_and_file()
+    public void Caches_and_history_come_from_line_environment_and_file()
     {
         var file = Path.GetTempFileName();
-        File.WriteAllText(file, """{ "device": "/d", "index-cache": "1M", "history-min": 0 }""");
+        File.WriteAllText(file, """{ "device": "/d", "index-cache": "1M", "read-cache": 0, "history-min": 0 }""");
         var both = Good("--config", file);
-        Assert.Equal((1L << 20, TimeSpan.Zero), (both.IndexCacheBytes, both.HistoryMin));
+        Assert.Equal((1L << 20, 0L, TimeSpan.Zero), (both.IndexCacheBytes, both.ReadCacheBytes, both.HistoryMin));
         var environment = new Dictionary<string, string>
         {
             ["CLOUDFS_INDEX_CACHE"] = "2G",
+            ["CLOUDFS_READ_CACHE"] = "1M",
             ["CLOUDFS_HISTORY_MIN"] = "2d",
         };
         var over = Good(["--config", file, "--index-cache", "65536K"], environment);
-        Assert.Equal((64L << 20, TimeSpan.FromDays(2)), (over.IndexCacheBytes, over.HistoryMin));
+        Assert.Equal((64L << 20, 1L << 20, TimeSpan.FromDays(2)), (over.IndexCacheBytes, over.ReadCacheBytes, over.HistoryMin));
         File.Delete(file);
     }
 
@@ -108,6 +110,11 @@ public sealed class DaemonCommandLineTests
     [InlineData("--device /d --index-cache 16E")]
     [InlineData("--device /d --index-cache 8E")]
     [InlineData("--device /d --index-cache lots")]
+    [InlineData("--device /d --read-cache 1023K")]
+    [InlineData("--device /d --read-cache 16E")]
+    [InlineData("--device /d --read-cache 8E")]
+    [InlineData("--device /d --read-cache none")]
+    [InlineData("--device /d --read-cache -1")]
     [InlineData("--device /d --history-min 1")]
     [InlineData("--device /d --history-min 1w")]
     [InlineData("--device /d --history-min")]

@@ -129,6 +129,9 @@ public sealed class DisksEndpointTests : IAsyncLifetime
         Assert.Contains("cloudfs_compaction_eta_seconds 0\n", metrics, StringComparison.Ordinal);
         Assert.Contains("cloudfs_segments_reclaimed_total 0\n", metrics, StringComparison.Ordinal);
         Assert.Contains("cloudfs_index_cache_misses_total", metrics, StringComparison.Ordinal);
+        Assert.Contains("cloudfs_read_cache_hits_total", metrics, StringComparison.Ordinal);
+        Assert.Contains("cloudfs_read_cache_misses_total", metrics, StringComparison.Ordinal);
+        Assert.Contains("cloudfs_read_cache_bytes", metrics, StringComparison.Ordinal);
         Assert.Matches("cloudfs_device_written_bytes_total\\{kind=\"new\"\\} 2[0-9]{6}\n", metrics);
         Assert.Matches("cloudfs_device_written_bytes_total\\{kind=\"footer\"\\} 0\n", metrics);
     }
