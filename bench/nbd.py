@@ -1,10 +1,11 @@
-"""An NBD client over a Unix socket, in nothing but the standard library: batches of requests, simple replies."""
+"""An NBD client over a Unix socket or TCP, in nothing but the standard library: batches of requests, simple replies."""
 
 import socket
 import struct
 
 READ, WRITE, DISC, FLUSH, TRIM, WRITE_ZEROES = 0, 1, 2, 3, 4, 6
 FUA = 1
+SEND_FLUSH, SEND_FUA = 4, 8  # among the transmission flags
 EIO, ENOSPC, ESHUTDOWN = 5, 28, 108
 REQUEST = struct.Struct(">IHHQQI")
 REPLY = struct.Struct(">IIQ")
@@ -19,11 +20,12 @@ class Gone(Exception):
 
 
 class Nbd:
-    def __init__(self, path, export, timeout=120):
-        self.socket = socket.socket(socket.AF_UNIX)
+    def __init__(self, address, export, timeout=120):
+        """The address: a socket's path, or (host, port)."""
+        self.socket = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
         self.socket.settimeout(timeout)
         try:
-            self.socket.connect(path)
+            self.socket.connect(address)
             self._take(18)
             name = export.encode()
             data = struct.pack(">I", len(name)) + name + struct.pack(">H", 0)
@@ -35,7 +37,7 @@ class Nbd:
                 if kind >> 31:
                     raise ConnectionError("export %s is refused: %s" % (export, data.decode(errors="replace")))
                 if kind == 3 and struct.unpack(">H", data[:2])[0] == 0:
-                    self.size, = struct.unpack(">Q", data[2:10])
+                    self.size, self.flags = struct.unpack(">QH", data[2:12])
         except BaseException:
             self.socket.close()
             raise

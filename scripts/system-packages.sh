@@ -29,7 +29,7 @@ test)
     needed=()
     ;;
 bench)
-    wanted=(fio:fio nbdkit:nbdkit python3:python3 curl:curl
+    wanted=(fio:fio nbdkit:nbdkit qemu-utils:qemu-nbd,qemu-img nbd-server:nbd-server python3:python3 curl:curl
         util-linux:losetup)
     needed=(fio nbdkit python3 curl)
     ;;
