@@ -4,8 +4,9 @@ import os
 import time
 
 import nbd
+from processes import cpu_seconds, drop_caches, resident_bytes, run_fio, written_by_process, written_to_disk
 from report import Verdict, summarize, verdict
-from servers import CloudFs, cpu_seconds, drop_caches, resident_bytes, run_fio
+from servers import CloudFs
 from workloads import DISK_ROWS, ROWS, fill_words, row_words, tail_words, wanted
 
 AMPLIFICATION, AGED, REST = "amplification", "aged", "rest"
@@ -36,27 +37,25 @@ def measure_disk(place, rows, rounds, seconds):
 
 
 def settled(server, limit=60):
-    """Bytes written by kind, once nothing more is being written; and those that the kernel counted."""
+    """Bytes written by kind, once nothing more is being written; then what the kernel and the disk counted."""
     last, until = None, time.monotonic() + limit
     while True:
         now = server.written()
         if now == last or time.monotonic() > until:
-            break
+            return now, written_by_process(server.pid), written_to_disk(server.data)
         last = now
         time.sleep(3)
-    with open("/proc/%d/io" % server.pid) as file:
-        counted = next(int(line.split()[1]) for line in file if line.startswith("write_bytes"))
-    return now, counted
 
 
 def written_during(server, words):
     """Bytes to the device for each that fio wrote, by kind."""
-    before, counted_before = settled(server)
+    before, process_before, disk_before = settled(server)
     done = server.load(words)
-    after, counted = settled(server)
+    after, process, disk = settled(server)
     kinds = {kind: (after[kind] - before.get(kind, 0)) / done["bytes"] for kind in after}
     return {"client_bytes": done["bytes"], "iops": done["iops"], "all": sum(kinds.values()), "kinds": kinds,
-            "by_the_kernel": (counted - counted_before) / done["bytes"]}
+            "by_process": (process - process_before) / done["bytes"],
+            "by_disk": disk and (disk - disk_before) / done["bytes"]}
 
 
 def measure_disks(place, chosen, rounds, seconds, say):
@@ -73,8 +72,8 @@ def measure_disks(place, chosen, rounds, seconds, say):
         cases["flushed one by one"] = (*page, "--iodepth=1", "--fsync=1", "--io_size=%d" % (server.size // 8)), (2.2, 1.4)
     for name, (words, (least, goal)) in cases.items():
         figures = written_during(server, words)
-        say("%s: %.3f bytes for each (%s; %.3f by the kernel's count)" % (name, figures["all"], ", ".join(
-            "%s %.3f" % pair for pair in figures["kinds"].items() if pair[1]), figures["by_the_kernel"]))
+        say("%s: %.3f bytes for each (%s); counted by the process %.3f, by the disk %.3f" % (name, figures["all"], ", ".join(
+            "%s %.3f" % pair for pair in figures["kinds"].items() if pair[1]), figures["by_process"], figures["by_disk"] or 0))
         if AMPLIFICATION in chosen:
             found.setdefault(AMPLIFICATION, {})[name] = figures
             verdicts.append(Verdict("device bytes for each byte, " + name, figures["all"], least, goal,

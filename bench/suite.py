@@ -13,8 +13,9 @@ import sys
 import tempfile
 
 import own
-from report import (US, judge_row, machine, row_lines, spread, summarize, verdict_lines, verdicts_of, versions)
-from servers import PEERS, PROGRAM, CloudFs, Place, say
+from processes import Place, say
+from report import US, judge_row, machine, row_lines, spread, summarize, verdict_lines, verdicts_of, versions
+from servers import PEERS, PROGRAM, CloudFs
 from workloads import ROWS, FioError, fill_words, row_words, tail_words, wanted, warm_words
 
 GIB = 1 << 30
@@ -88,7 +89,8 @@ def bring_up(place, options, transport, servers):
             info[server.name] = {"flags": server.flags, "flush": server.flushes,
                                  "page_and_flush_us": round(server.flush_costs())}
             say("%-14s flags 0x%03x, %s; a page and a flush: %d us" % (
-                server.name, server.flags, "flushes" if server.flushes else "DOES NOT FLUSH", info[server.name]["page_and_flush_us"]))
+                server.name, server.flags, "flushes" if server.flushes else "DOES NOT FLUSH",
+                info[server.name]["page_and_flush_us"]))
             server.hold()
         except FioError as why:
             if server.name == US:
@@ -128,6 +130,8 @@ def measure_row(row, transport, servers, options, flushes):
             try:
                 runs[server.name].append(turn(server, row, options))
             except (FioError, OSError) as why:
+                if server.name == US and not server.is_up():
+                    raise FioError("the daemon ended in %s: %s" % (row.key, server.tail())) from None
                 errors[server.name] = str(why)
     summaries = {name: summarize(found) for name, found in runs.items()}
     return {"name": row.name, "options": " ".join(row_words(row, options.size, options.seconds)), "runs": runs,
@@ -226,7 +230,7 @@ def main():
                 write_json(options, results, verdicts)
         print("\n".join(verdict_lines(verdicts)))
         status = 1 if any(found.verdict == "FAIL" for found in verdicts) else 0
-    except FioError as why:
+    except (FioError, OSError) as why:
         say(str(why))
     except KeyboardInterrupt:
         status = 130
