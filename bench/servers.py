@@ -45,10 +45,19 @@ class Server:
             # A session of its own: Ctrl-C is for the suite, which ends its servers in order.
             self.process = subprocess.Popen(self.words(transport), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             start_new_session=True)
-        self.pid = self.process.pid
         self.place.alive.append(self)
+        self.known_as(self.process.pid)
         self.wait_until_up()
         return self
+
+    def known_as(self, pid):
+        self.pid, fields = pid, stat_of(pid)
+        self.born = fields and fields[19]
+
+    def is_there(self):
+        """Still the process that was started: a pid can be given again, and a stranger must not be signalled."""
+        fields = stat_of(self.pid)
+        return fields is not None and fields[19] == self.born
 
     def wait_until_up(self, limit=60):
         began = time.monotonic()
@@ -129,7 +138,7 @@ class Server:
         self.signal_one(signal.SIGCONT)
 
     def signal_one(self, number):
-        with contextlib.suppress(ProcessLookupError):
+        if self.is_there():
             os.kill(self.pid, number)
 
     def forget(self):
@@ -149,14 +158,14 @@ class Server:
         self.wait_gone(10)
 
     def signal_all(self, number):
-        for member in list(family(self.pid)):
+        for member in list(family(self.pid)) if self.is_there() else ():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(member, number)
                 os.kill(member, signal.SIGCONT)
 
     def wait_gone(self, limit):
         until = time.monotonic() + limit
-        while self.process.poll() is None or stat_of(self.pid):
+        while self.process.poll() is None or self.is_there():
             if time.monotonic() > until:
                 raise FioError("%s does not end" % self.name)
             time.sleep(0.02)
@@ -209,16 +218,25 @@ class NbdServer(Server):
     def wait_until_up(self, limit=60):
         self.process.wait(limit)
         until = time.monotonic() + 5
-        while time.monotonic() < until:
-            with contextlib.suppress(OSError, ValueError):
-                with open(self.pid_file) as file:
-                    self.pid = int(file.read())
-                break
+        while not self.find() and time.monotonic() < until:
             time.sleep(0.02)
         super().wait_until_up(limit)
 
+    def find(self):
+        with contextlib.suppress(OSError, ValueError):
+            with open(self.pid_file) as file:
+                self.known_as(int(file.read()))
+            return True
+        return False
+
+    def kill(self):
+        # Interrupted just after its start, it is not yet known by its own pid.
+        if self.pid == self.process.pid:
+            self.find()
+        super().kill()
+
     def is_up(self):
-        return stat_of(self.pid) is not None
+        return self.is_there()
 
 
 class CloudFs(Server):

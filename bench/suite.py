@@ -27,6 +27,12 @@ def size_of(text):
     return int(text[:-1]) << units[text[-1].upper()] if text[-1].upper() in units else int(text)
 
 
+def refuse(text):
+    """Nothing was measured."""
+    say(text)
+    raise SystemExit(2)
+
+
 class Options:
     def __init__(self, env):
         quick = env.get("BENCH_QUICK", "") not in ("", "0")
@@ -45,7 +51,7 @@ class Options:
         unknown = [word for word in self.peers if word not in PEERS] + [
             word for word in self.transports if word not in ("unix", "tcp")]
         if unknown or self.size < 64 << 20 or self.rounds < 1:
-            raise SystemExit("not understood: %s; peers are %s, transports unix and tcp, the disk at least 64M" % (
+            refuse("not understood: %s; peers are %s, transports unix and tcp, the disk at least 64M" % (
                 ", ".join(unknown) or "the environment", ", ".join(PEERS)))
 
     def room(self, rows, singles):
@@ -163,12 +169,11 @@ def measure_all(place, options, results):
     rows = [row for row in ROWS if wanted(options.pattern, row.key, row.name)]
     singles, disk = own.own_rows(options.pattern), own.disk_rows(options.pattern)
     if not (rows or singles or disk):
-        raise SystemExit("BENCH_ROWS=%s fits no row" % options.pattern)
+        refuse("BENCH_ROWS=%s fits no row" % options.pattern)
     needed, free = options.room(rows, singles), shutil.disk_usage(place.work).free
     if free < needed:
-        say("this needs %.1f GiB in %s, which has %.1f GiB: set BENCH_DIR, or a smaller BENCH_SIZE" % (
+        refuse("this needs %.1f GiB in %s, which has %.1f GiB: set BENCH_DIR, or a smaller BENCH_SIZE" % (
             needed / GIB, options.folder, free / GIB))
-        raise SystemExit(2)
     verdicts = []
     if disk:
         say("--- the disk itself")
@@ -204,10 +209,13 @@ def end_on(number, _):
 
 
 def main():
-    options = Options(os.environ)
+    try:
+        options = Options(os.environ)
+    except ValueError as why:
+        refuse("not understood: %s" % why)
     dist = os.path.abspath(os.environ.get("CLOUDFS_DIST") or os.path.join(os.path.dirname(__file__), "..", "dist"))
     if not os.path.exists(os.path.join(dist, "cloudfsd")):
-        raise SystemExit("there is no dist: ./build.sh publish")
+        refuse("there is no dist: ./build.sh publish")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end_on)
     work = memory = place = None
