@@ -54,12 +54,13 @@ class Options:
             refuse("not understood: %s; peers are %s, transports unix and tcp, the disk at least 64M" % (
                 ", ".join(unknown) or "the environment", ", ".join(PEERS)))
 
-    def room(self, rows, singles):
+    def room(self, rows, singles, disk):
         """Bytes on the file system at the worst moment; what is done with is removed before the next."""
         files = sum(name not in ("nbdkit-memory", "cloudfs-memory") for name in self.peers)
         # qcow2 has tables besides its data.
         peers = self.device + files * self.size + self.size // 50 if rows else 0
-        return max(peers, self.device if singles else 0, self.size) + GIB
+        # The daemon at rest has next to nothing written.
+        return max(peers, self.device if set(singles) - {own.REST} else 0, self.size if disk else 0) + GIB
 
 
 def here(options, name):
@@ -124,6 +125,18 @@ def turn(server, row, options):
         server.hold()
 
 
+def try_turn(server, row, options, times=3):
+    """Where many connect at once, a short queue of a busy server turns some away; that says nothing about its speed."""
+    for left in reversed(range(times)):
+        try:
+            return turn(server, row, options)
+        except FioError as why:
+            say("%s, %s: %s" % (server.name, row.key, why))
+            if not left or not server.is_up():
+                raise
+    return None
+
+
 def measure_row(row, transport, servers, options, flushes):
     taking_part = [server for server in servers if not (row.area == "cold" and server.ceiling)]
     runs, errors = {server.name: [] for server in taking_part}, {}
@@ -134,7 +147,7 @@ def measure_row(row, transport, servers, options, flushes):
     for _ in range(options.rounds):
         for server in taking_part:
             try:
-                runs[server.name].append(turn(server, row, options))
+                runs[server.name].append(try_turn(server, row, options))
             except (FioError, OSError) as why:
                 if server.name == US and not server.is_up():
                     raise FioError("the daemon ended in %s: %s" % (row.key, server.tail())) from None
@@ -170,7 +183,7 @@ def measure_all(place, options, results):
     singles, disk = own.own_rows(options.pattern), own.disk_rows(options.pattern)
     if not (rows or singles or disk):
         refuse("BENCH_ROWS=%s fits no row" % options.pattern)
-    needed, free = options.room(rows, singles), shutil.disk_usage(place.work).free
+    needed, free = options.room(rows, singles, disk), shutil.disk_usage(place.work).free
     if free < needed:
         refuse("this needs %.1f GiB in %s, which has %.1f GiB: set BENCH_DIR, or a smaller BENCH_SIZE" % (
             needed / GIB, options.folder, free / GIB))
