@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 
-from workloads import COMMON, FioError, parse
+from workloads import FioError, command, parse
 
 BENCH = os.path.dirname(os.path.abspath(__file__))
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -23,11 +23,10 @@ def free_port():
 
 
 def stat_of(pid):
-    """Its state and the fields behind, or None: it is gone, or nobody has yet asked how it ended."""
+    """Its state and the fields behind; None where it is gone."""
     try:
         with open("/proc/%d/stat" % pid) as file:
-            fields = file.read().rsplit(")", 1)[1].split()
-        return None if fields[0] == "Z" else fields
+            return file.read().rsplit(")", 1)[1].split()
     except OSError:
         return None
 
@@ -43,7 +42,7 @@ def family(pid):
 
 
 def cpu_seconds(pid):
-    """User and system time of all threads, of children that live and of those that have ended."""
+    """User and system time of all threads, of children that live or wait to be reaped, and of those that were."""
     found = (stat_of(member) for member in family(pid))
     return sum(sum(map(int, fields[11:15])) for fields in found if fields) / TICKS
 
@@ -81,7 +80,7 @@ def run(words):
 
 
 def run_fio(words, limit=900):
-    fio = subprocess.Popen(("fio", *COMMON, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    fio = subprocess.Popen(command(words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                            stdin=subprocess.DEVNULL, cwd="/")
     try:
         out, err = fio.communicate(timeout=limit)

@@ -57,7 +57,7 @@ class Server:
     def is_there(self):
         """Still the process that was started: a pid can be given again, and a stranger must not be signalled."""
         fields = stat_of(self.pid)
-        return fields is not None and fields[19] == self.born
+        return fields is not None and fields[0] != "Z" and fields[19] == self.born
 
     def wait_until_up(self, limit=60):
         began = time.monotonic()
@@ -115,6 +115,7 @@ class Server:
         watcher.start()
         try:
             found = self.load(words)
+            time.sleep(0.05)  # a process for one connection needs a moment to end, and its time is counted there
         finally:
             done.set()
             watcher.join()

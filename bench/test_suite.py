@@ -103,6 +103,14 @@ class RowTests(unittest.TestCase):
         large = workloads.row_words(row("seqwrite-1m"), 4 * gib, 5)
         self.assertTrue({"--io_size=%d" % (2 * gib), "--end_fsync=1"} <= set(large))
 
+    def test_many_connections_begin_by_eights(self):
+        words = workloads.command(("--bs=4k", "--numjobs=16"))
+        late = words.index("--startdelay=100ms")
+        self.assertEqual(2, words.count("--numjobs=8"))
+        self.assertLess(words.index("--bs=4k"), words.index("--name=bench"))  # before the first job: for all of them
+        self.assertEqual(["--name=bench", "--numjobs=8", "--startdelay=100ms"], words[late - 2:late + 1])
+        self.assertEqual(["--name=bench", "--numjobs=1"], workloads.command(())[-2:])
+
     def test_rows_are_chosen_by_key_or_by_a_piece_of_their_name(self):
         self.assertTrue(workloads.wanted("", "write-d1", "any"))
         self.assertTrue(workloads.wanted("^(write|flush)-d1$", "flush-d1", "any"))

@@ -66,8 +66,21 @@ DISK_ROWS = (
 )
 
 # The same data must not come twice, or a server that looks for that would have it easy.
-COMMON = ("--name=bench", "--thread", "--group_reporting", "--refill_buffers", "--randrepeat=0", "--lat_percentiles=1",
+COMMON = ("--thread", "--group_reporting", "--refill_buffers", "--randrepeat=0", "--lat_percentiles=1",
           "--clat_percentiles=0", "--output-format=json")
+
+
+def command(words):
+    """
+    fio's whole command. Of many connections, eight begin at once and eight more a tenth of a second later: nbd-server lets no
+    more than ten wait, and turns the others away.
+    """
+    jobs = sum(int(word.split("=")[1]) for word in words if word.startswith("--numjobs=")) or 1
+    shared = [word for word in words if not word.startswith("--numjobs=")]
+    parts = []
+    for number, begin in enumerate(range(0, jobs, 8)):
+        parts += ["--name=bench", "--numjobs=%d" % min(8, jobs - begin)] + ["--startdelay=%dms" % (100 * number)] * (number > 0)
+    return ["fio", *COMMON, *shared, *parts]
 
 
 def wanted(pattern, key, name):
