@@ -233,6 +233,9 @@ internal sealed class Checkpointer(
         Volatile.Write(ref _rollFrom, cut.RollFrom.Value);
         Interlocked.Increment(ref _written);
         services.Segments.Reserve = SegmentTable.ReserveSegments + (2 * store.SpillsOfNewest) + IndexReserve();
+
+        // Segments of pages may be free, and the reserve smaller.
+        services.Log.RoomMayHaveChanged();
         return true;
     }
 

@@ -26,8 +26,14 @@ internal sealed class RelocationSpace(DiskServices services) : IRelocationSpace
         services.Segments.CycleFloor = plan.Floor(_begun);
     }
 
-    /// <summary>The cycle is over.</summary>
-    public void End() => services.Segments.CycleFloor = 0;
+    /// <summary>
+    /// The cycle is over. Who waits is told: what the cycle won was free before, and those who looked then still found its floor.
+    /// </summary>
+    public void End()
+    {
+        services.Segments.CycleFloor = 0;
+        services.Log.RoomMayHaveChanged();
+    }
 
     /// <summary>The stream that an entry goes to: the other one when its own has no segment open and can't have one.</summary>
     public int Redirect(int stream)

@@ -1,4 +1,6 @@
+using CloudFs.Core.Compaction;
 using CloudFs.Core.Disks;
+using CloudFs.Core.Engine;
 using CloudFs.Core.Format;
 using CloudFs.Core.Primitives;
 using Xunit;
@@ -168,6 +170,29 @@ public sealed class ReclaimTests
             }
 
             Assert.True(free.Max() - free.Min() <= 2, $"free segments after each round: {string.Join(", ", free)}");
+        });
+
+    /// <summary>A write that finds no room looks again only when it is told to: whatever makes room must tell.</summary>
+    [Fact]
+    public void Who_waits_for_room_is_told_when_a_cycle_has_given_up_its_floor_and_when_a_checkpoint_is_written() =>
+        Simulation.Run(5, async simulation =>
+        {
+            using var host = new SimulatedHost(simulation, new Random(5), new MemoryDevice(200UL << 20));
+            await host.OpenAsync();
+            var services = host.Engine.Services;
+            var space = new RelocationSpace(services);
+            space.Begin(new CompactionPlan(CompactionVerdict.Chosen, 1, 1, 2, false));
+            var waiting = services.Log.RoomChanged;
+            Assert.False(waiting.IsCompleted);
+            space.End();
+            Assert.True(waiting.IsCompleted);
+            Assert.Equal(0, services.Segments.CycleFloor);
+
+            var disk = await CreateAsync(host, 1 << 20);
+            await WriteAsync(host, disk, 0, 4096, new Random(5));
+            waiting = services.Log.RoomChanged;
+            Assert.True(await host.Engine.CheckpointAsync());
+            Assert.True(waiting.IsCompleted);
         });
 
     private static async Task<DiskModel> CreateAsync(SimulatedHost host, int bytes)
