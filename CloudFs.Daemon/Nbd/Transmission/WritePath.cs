@@ -14,6 +14,9 @@ internal sealed class WritePath(
     Action settle,
     Func<int, long, bool> enter)
 {
+    /// <summary>Hashing that much takes longer than having another thread do it while this one receives what follows.</summary>
+    private const int LongPiece = 64 << 10;
+
     /// <summary>Longer payloads get memory of their own, into which the socket is read directly.</summary>
     private readonly int _maxInPlace = (input.Capacity / 2) - NbdRequest.Size;
 
@@ -90,7 +93,11 @@ internal sealed class WritePath(
             return true;
         }
 
-        runner.RunPart(target.WriteAsync(offset, data, request.IsFua), group, buffer, offset, length);
+        runner.RunPart(WriteAsync(offset, data, request.IsFua), group, buffer, offset, length);
         return true;
     }
+
+    private ValueTask<IoStatus> WriteAsync(ulong offset, ReadOnlyMemory<byte> data, bool isFua) => data.Length < LongPiece
+        ? target.WriteAsync(offset, data, isFua)
+        : new ValueTask<IoStatus>(Task.Run(() => target.WriteAsync(offset, data, isFua).AsTask()));
 }
