@@ -11,7 +11,7 @@ csv=${SOAK_CSV:-soak.csv}
 mkdir "$work/soak"
 status=0
 python3 "$bench/soak.py" --dist "$dist" --work "$work/soak" --buffers "$buffers" --minutes "$minutes" --size "$device" \
-    --csv "$csv" --daemon "$(with --history-min 10s) ${SOAK_DAEMON:-}" "$@" || status=$?
+    --csv "$csv" --daemon "$(with --history-min 10s) $(with --read-cache 16M) ${SOAK_DAEMON:-}" "$@" || status=$?
 say "samples: $csv"
 [ -z "${BENCH_KEEP:-}" ] || cp "$work/soak/daemon.log" "$BENCH_KEEP"
 exit $status

@@ -96,6 +96,19 @@ internal sealed class OperationRunner(GuardedTarget target, Replies replies, Out
         operation.Start(awaiter);
     }
 
+    /// <summary>A part that is written by a thread of the pool, which hashes it while the connection's receives the next.</summary>
+    public void RunPartElsewhere(RequestGroup group, PooledBuffer buffer, ulong offset, ReadOnlyMemory<byte> data, bool isFua)
+    {
+        group.AddPart();
+        var operation = TakeOperation();
+        operation.Group = group;
+        operation.Buffer = buffer;
+        operation.Offset = offset;
+        operation.Length = data.Length;
+        operation.Write = (data, isFua);
+        ThreadPool.UnsafeQueueUserWorkItem(operation, preferLocal: false);
+    }
+
     public RequestGroup BeginGroup(in NbdRequest request)
     {
         RequestGroup? group;
@@ -133,6 +146,9 @@ internal sealed class OperationRunner(GuardedTarget target, Replies replies, Out
     /// <summary>A part of a read that needs no operation.</summary>
     public void AddHole(RequestGroup group, ulong offset, int length) =>
         replies.AddHolePart(group.Request, offset, length);
+
+    internal void Begin(PendingOperation operation, ReadOnlyMemory<byte> data, bool isFua) =>
+        Begin(operation, target.WriteAsync(operation.Offset, data, isFua));
 
     internal void Complete(PendingOperation operation, in ValueTaskAwaiter<IoStatus> awaiter)
     {
@@ -186,6 +202,19 @@ internal sealed class OperationRunner(GuardedTarget target, Replies replies, Out
         }
 
         EndGroup(group);
+    }
+
+    private void Begin(PendingOperation operation, ValueTask<IoStatus> task)
+    {
+        var awaiter = task.GetAwaiter();
+        if (awaiter.IsCompleted)
+        {
+            Complete(operation, awaiter);
+        }
+        else
+        {
+            operation.Start(awaiter);
+        }
     }
 
     private PendingOperation TakeOperation()

@@ -8,7 +8,7 @@ namespace CloudFs.Daemon.Nbd.Transmission;
 /// Something that a disk did not finish at the call, and what is owed when it does. Reused, so that waiting costs no
 /// garbage either.
 /// </summary>
-internal sealed class PendingOperation
+internal sealed class PendingOperation : IThreadPoolWorkItem
 {
     private readonly OperationRunner _runner;
     private readonly Action _onCompleted;
@@ -29,11 +29,22 @@ internal sealed class PendingOperation
     /// <summary>The buffer that a read fills or a write comes from.</summary>
     public PooledBuffer? Buffer { get; set; }
 
-    /// <summary>Where a part of a read begins.</summary>
+    /// <summary>Where a part begins.</summary>
     public ulong Offset { get; set; }
 
     /// <summary>Bytes of a part.</summary>
     public int Length { get; set; }
+
+    /// <summary>What a write that a thread of the pool is to begin writes, and whether durably.</summary>
+    public (ReadOnlyMemory<byte> Data, bool IsFua) Write { get; set; }
+
+    /// <inheritdoc/>
+    void IThreadPoolWorkItem.Execute()
+    {
+        var (data, isFua) = Write;
+        Write = default;
+        _runner.Begin(this, data, isFua);
+    }
 
     public void Start(in ValueTaskAwaiter<IoStatus> awaiter)
     {

@@ -93,11 +93,15 @@ internal sealed class WritePath(
             return true;
         }
 
-        runner.RunPart(WriteAsync(offset, data, request.IsFua), group, buffer, offset, length);
+        if (length >= LongPiece)
+        {
+            runner.RunPartElsewhere(group, buffer, offset, data, request.IsFua);
+        }
+        else
+        {
+            runner.RunPart(target.WriteAsync(offset, data, request.IsFua), group, buffer, offset, length);
+        }
+
         return true;
     }
-
-    private ValueTask<IoStatus> WriteAsync(ulong offset, ReadOnlyMemory<byte> data, bool isFua) => data.Length < LongPiece
-        ? target.WriteAsync(offset, data, isFua)
-        : new ValueTask<IoStatus>(Task.Run(() => target.WriteAsync(offset, data, isFua).AsTask()));
 }
