@@ -29,7 +29,7 @@ internal sealed class TestDaemon : IAsyncDisposable
 
     public string DevicePath => Path.Combine(Folder, "device");
 
-    public StringWriter Log { get; } = new();
+    public LogText Log { get; } = new();
 
     /// <summary>What the device is given at the next start: it may grow.</summary>
     public ulong SizeBytes { get; set; } = 256UL << 20;
