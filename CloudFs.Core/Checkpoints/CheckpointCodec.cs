@@ -12,7 +12,7 @@ namespace CloudFs.Core.Checkpoints;
 /// <summary>The contents of a checkpoint, field by field (docs/format/checkpoint.md). Writing and reading stand side by side.</summary>
 internal static class CheckpointCodec
 {
-    private const int ContentsVersion = 2;
+    private const int ContentsVersion = 3;
 
     public static async ValueTask WriteAsync(BlobWriter blob, CheckpointContents contents)
     {
@@ -31,6 +31,8 @@ internal static class CheckpointCodec
             await blob.PutAsync(use.LiveSectors);
             await blob.PutAsync(use.SealedAt);
             await blob.PutAsync(use.SealedMicros);
+            await blob.PutAsync(use.Headers.Entries);
+            await blob.PutAsync(use.Headers.Bytes);
         }
 
         await blob.PutAsync(contents.IndexPages.Count);
@@ -83,9 +85,11 @@ internal static class CheckpointCodec
         {
             var kept = new SegmentUse(
                 await blob.Int32Async(), (SegmentState)await blob.ByteAsync(), await blob.UInt64Async(), await blob.Int32Async(),
-                await blob.Int32Async(), 0, await blob.UInt64Async(), await blob.UInt64Async());
+                await blob.Int32Async(), 0, await blob.UInt64Async(), await blob.UInt64Async(),
+                new HeaderTally(await blob.Int32Async(), await blob.Int32Async()));
             var holdsEntries = kept.State is SegmentState.Open or SegmentState.Sealed;
             if (kept.Segment < 0 || kept.Segment >= segmentCount || kept.References < 0 || kept.LiveSectors < 0
+                || kept.Headers.Entries < 0 || kept.Headers.Bytes < 0
                 || !(holdsEntries || kept.State is SegmentState.Index or SegmentState.Bad) || holdsEntries != (kept.Use != 0)
                 || table.StateOf(kept.Segment) != SegmentState.Free || (holdsEntries && table.TryLocate(kept.Use, out _)))
             {

@@ -1,4 +1,5 @@
 using CloudFs.Core.Layout;
+using CloudFs.Core.Log;
 
 namespace CloudFs.Core.Compaction;
 
@@ -9,17 +10,12 @@ namespace CloudFs.Core.Compaction;
 /// <param name="LiveSectors">Sectors of live data in it.</param>
 /// <param name="SealedAt">The log's use when it was sealed: the clock that ages are measured with.</param>
 /// <param name="SealedMicros">When it was sealed, microseconds since 1970.</param>
+/// <param name="Headers">What its headers take, where that is known.</param>
 public readonly record struct SegmentFacts(
-    int Segment, ulong Use, int References, long LiveSectors, ulong SealedAt, long SealedMicros)
+    int Segment, ulong Use, int References, long LiveSectors, ulong SealedAt, long SealedMicros, HeaderTally Headers = default)
 {
     /// <summary>Uses from here on are of relocation segments.</summary>
     public const ulong FirstRelocationUse = 1UL << 39;
-
-    /// <summary>
-    /// What goes with an entry of one page in a long commit, or one of copies: its header, the copy in the trailer (16 + 208
-    /// bytes), and both their places in the footer.
-    /// </summary>
-    public const int EntryOverhead = 512 + 16 + 208 + 8;
 
     /// <summary>Records, heads of trailers and padding are one in so many bytes of such a segment.</summary>
     public const int FramePart = 256;
@@ -28,11 +24,10 @@ public readonly record struct SegmentFacts(
     public bool IsRelocation => Use >= FirstRelocationUse;
 
     /// <summary>
-    /// What relocating it would take elsewhere, about: data, headers and their copies, and commit frames. An entry of
-    /// which several pieces are left counts once for each, so this rather is too much.
+    /// What relocating it would take elsewhere, about: data, headers and their copies, and commit frames. It rather is too much.
     /// </summary>
     public long LiveBytes => Math.Min(
-        DeviceGeometry.SegmentBytes, ((LiveSectors * 512) + ((long)References * EntryOverhead)) * (FramePart + 1) / FramePart);
+        DeviceGeometry.SegmentBytes, ((LiveSectors * 512) + Headers.BytesLeft(References)) * (FramePart + 1) / FramePart);
 
     /// <summary>What relocating it would win.</summary>
     public long GarbageBytes => DeviceGeometry.SegmentBytes - LiveBytes;

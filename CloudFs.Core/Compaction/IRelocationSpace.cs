@@ -1,3 +1,5 @@
+using CloudFs.Core.Log;
+
 namespace CloudFs.Core.Compaction;
 
 /// <summary>Gives segments to relocate into. Asked by whoever keeps house alone.</summary>
@@ -16,12 +18,14 @@ public interface IRelocationSpace
     /// Nothing more will be written to that segment. What is in it is referred to only once a checkpoint has taken the
     /// plan: until then it looks dead, and must not be reclaimed.
     /// </summary>
-    void Sealed(ulong use);
+    /// <param name="use">The use.</param>
+    /// <param name="headers">What the headers in it take.</param>
+    void Sealed(ulong use, HeaderTally headers);
 
     /// <summary>A write to the segment of a use failed: what was written to it goes on in another, which this gives.</summary>
     /// <param name="tries">How many writes failed in a row.</param>
     /// <param name="part">What goes on.</param>
     /// <param name="why">How the write failed.</param>
     /// <exception cref="Devices.DeviceException">It could not be done: nothing may be written any more.</exception>
-    Task<int> MoveAsync(int tries, Log.MovedPart part, Devices.DeviceException why);
+    Task<int> MoveAsync(int tries, MovedPart part, Devices.DeviceException why);
 }

@@ -20,7 +20,7 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
     public const int CommitBytes = 1 << 20;
 
     private readonly Dictionary<int, Stream> _streams = [];
-    private readonly List<ulong> _full = [];
+    private readonly List<(ulong Use, HeaderTally Headers)> _full = [];
     private readonly byte[] _record = new byte[physicalBlock];
     private byte[] _copies = [];
     private bool _failed;
@@ -130,15 +130,15 @@ internal sealed class RelocationWriter(IBlockDevice device, IRelocationSpace spa
 
     private void Retire(Stream stream)
     {
-        _full.Add(stream.Catalog!.Use);
+        _full.Add((stream.Catalog!.Use, stream.Catalog.Tally));
         stream.Retire();
     }
 
     private void TellFull()
     {
-        foreach (var use in _full)
+        foreach (var (use, headers) in _full)
         {
-            space.Sealed(use);
+            space.Sealed(use, headers);
         }
 
         _full.Clear();

@@ -12,9 +12,7 @@ namespace CloudFs.Core.Disks;
 /// </summary>
 internal sealed class WriteDraft
 {
-    /// <summary>A body of 1 MiB that begins in mid-page has 257 pages; most writes are short, and many are under way at once.</summary>
-    private const int PagesMax = (EntryLayout.MaxBodyLength / EntryLayout.PageSize) + 1;
-
+    /// <summary>Most writes are short, and many are under way at once.</summary>
     private const int PagesFirst = 2;
 
     /// <summary>As many as are under way at a deep queue; 4 MiB, if each was once used for 1 MiB.</summary>
@@ -48,6 +46,7 @@ internal sealed class WriteDraft
     /// <summary>What it takes in the log.</summary>
     public AppendSize Size => AppendSize.OfEntry(_extentCount, _pageCount, BodyLength);
 
+    /// <summary>An empty one.</summary>
     public static WriteDraft Rent()
     {
         if (!Pool.TryTake(out var draft))
@@ -61,6 +60,7 @@ internal sealed class WriteDraft
 
     public static void Return(WriteDraft draft)
     {
+        draft.Clear();
         if (Interlocked.Increment(ref _pooled) > PoolMax)
         {
             Interlocked.Decrement(ref _pooled);
@@ -79,31 +79,48 @@ internal sealed class WriteDraft
         Clear();
         var skew = (int)(lba % EntryLayout.PageSectors) * EntryLayout.SectorSize;
         var taken = Math.Min(data.Length, EntryLayout.MaxBodyLength - skew);
-        MakeRoom((skew + taken + EntryLayout.PageSize - 1) / EntryLayout.PageSize);
-        for (var offset = 0; offset < taken;)
-        {
-            var sectorsLeft = (taken - offset) / EntryLayout.SectorSize;
-            var sectors = Math.Min(sectorsLeft, EntryLayout.PageSectors - (int)(lba % EntryLayout.PageSectors));
-            var length = sectors * EntryLayout.SectorSize;
-            var page = data.Slice(offset, length);
-            if (EntryBody.IsZero(page))
-            {
-                Extend(lba, (uint)sectors, ExtentKind.Zero);
-            }
-            else
-            {
-                Extend(lba, (uint)sectors, ExtentKind.Data);
-                _pages[_pageCount] = PageRecord.Of(page);
-                _slices[_pageCount++] = (offset, length);
-                BodyLength += length;
-            }
-
-            offset += length;
-            lba += (uint)sectors;
-        }
-
+        LayOut(lba, data, 0, taken);
+        Hash(0, data);
         return taken;
     }
+
+    /// <summary>
+    /// Takes a write that begins at <paramref name="start"/> of the data that all of this draft is cut from, behind those that it has.
+    /// </summary>
+    /// <returns>
+    /// False, and nothing was taken: it overlaps one of them, or the header would be longer than the shortest one. Into an empty
+    /// draft any write of up to 1 MiB less a page goes.
+    /// </returns>
+    public bool TryAdd(ulong lba, ReadOnlySpan<byte> data, int start, int length)
+    {
+        var (extents, pages, body) = (_extentCount, _pageCount, BodyLength);
+        if (extents == 0)
+        {
+            LayOut(lba, data, start, length);
+            Hash(0, data);
+            return true;
+        }
+
+        var last = _extents[extents - 1];
+        if (Overlaps(lba, lba + (ulong)(length / EntryLayout.SectorSize)))
+        {
+            return false;
+        }
+
+        LayOut(lba, data, start, length);
+        if (EntryLayout.HeaderLength(_extentCount, _pageCount) > EntryLayout.SectorSize)
+        {
+            _extents[extents - 1] = last;
+            (_extentCount, _pageCount, BodyLength) = (extents, pages, body);
+            return false;
+        }
+
+        Hash(pages, data);
+        return true;
+    }
+
+    /// <summary>Forgets what it was cut from.</summary>
+    public void Clear() => (_extentCount, _pageCount, BodyLength) = (0, 0, 0);
 
     /// <summary>Makes a run of zeroes, of any length up to 2^32 - 1 sectors.</summary>
     public void SetZero(ulong lba, uint sectors)
@@ -156,27 +173,75 @@ internal sealed class WriteDraft
         }
     }
 
+    private void LayOut(ulong lba, ReadOnlySpan<byte> data, int start, int length)
+    {
+        var end = start + length;
+        MakeRoom(Math.Max(_extentCount, _pageCount) + (length / EntryLayout.PageSize) + 2);
+        while (start < end)
+        {
+            var sectorsLeft = (end - start) / EntryLayout.SectorSize;
+            var sectors = Math.Min(sectorsLeft, EntryLayout.PageSectors - (int)(lba % EntryLayout.PageSectors));
+            var bytes = sectors * EntryLayout.SectorSize;
+            if (EntryBody.IsZero(data.Slice(start, bytes)))
+            {
+                Extend(lba, (uint)sectors, ExtentKind.Zero);
+            }
+            else
+            {
+                Extend(lba, (uint)sectors, ExtentKind.Data);
+                _slices[_pageCount++] = (start, bytes);
+                BodyLength += bytes;
+            }
+
+            start += bytes;
+            lba += (uint)sectors;
+        }
+    }
+
+    private void Hash(int from, ReadOnlySpan<byte> data)
+    {
+        for (var i = from; i < _pageCount; i++)
+        {
+            var (start, length) = _slices[i];
+            _pages[i] = PageRecord.Of(data.Slice(start, length));
+        }
+    }
+
+    private bool Overlaps(ulong lba, ulong end)
+    {
+        foreach (ref readonly var extent in Extents)
+        {
+            if (extent.Lba < end && lba < extent.End)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
     private void MakeRoom(int pages)
     {
         if (pages > _pages.Length)
         {
-            var room = Math.Min(PagesMax, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)pages));
-            _extents = new ExtentRecord[room];
-            _pages = new PageRecord[room];
-            _slices = new (int, int)[room];
+            // A whole 1 MiB from mid-page on has 257: not twice that for the odd one.
+            var room = pages > 256 ? pages : (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)pages);
+            Array.Resize(ref _extents, room);
+            Array.Resize(ref _pages, room);
+            Array.Resize(ref _slices, room);
         }
     }
 
-    private void Clear() => (_extentCount, _pageCount, BodyLength) = (0, 0, 0);
-
     private void Extend(ulong lba, uint sectors, ExtentKind kind)
     {
-        if (_extentCount > 0 && _extents[_extentCount - 1] is var last && last.Kind == kind && last.End == lba)
+        if (_extentCount > 0 && _extents[_extentCount - 1] is var last && last.Kind == kind && last.End == lba
+            && (kind == ExtentKind.Zero || lba % EntryLayout.PageSectors == 0))
         {
             _extents[_extentCount - 1] = last with { Sectors = last.Sectors + sectors };
             return;
         }
 
+        // An extent is cut into pages from its start on: what was written as two parts of a page stays two extents.
         _extents[_extentCount++] = new ExtentRecord(lba, sectors, kind);
     }
 }

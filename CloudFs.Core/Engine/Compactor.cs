@@ -338,7 +338,8 @@ internal sealed class Compactor
             .Where(use => use.State == SegmentState.Sealed
                 && (use.References + use.Pins == 0 || !_unreadable.Contains(use.Use)))
             .Select(use => new SegmentFacts(
-                use.Segment, use.Use, use.References + use.Pins, use.LiveSectors, use.SealedAt, (long)use.SealedMicros)),
+                use.Segment, use.Use, use.References + use.Pins, use.LiveSectors, use.SealedAt, (long)use.SealedMicros,
+                use.Headers)),
     ];
 
     /// <summary>

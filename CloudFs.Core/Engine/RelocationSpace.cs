@@ -73,7 +73,7 @@ internal sealed class RelocationSpace(DiskServices services) : IRelocationSpace
         return true;
     }
 
-    public void Sealed(ulong use)
+    public void Sealed(ulong use, HeaderTally headers)
     {
         foreach (var (stream, open) in _open)
         {
@@ -84,6 +84,7 @@ internal sealed class RelocationSpace(DiskServices services) : IRelocationSpace
             }
         }
 
+        services.Segments.SetHeaders(use, headers);
         services.Segments.Seal(use, services.Clock.NowMicros, services.Log.Tail().End.Use);
     }
 

@@ -1,5 +1,3 @@
-using CloudFs.Core.Compaction;
-
 namespace CloudFs.Core.Engine;
 
 /// <summary>What is known of a device's segments, plainly counted: what <see cref="SpaceAccounting"/> makes a report of.</summary>
@@ -29,8 +27,8 @@ public sealed record SpaceTally
     /// <summary>Bytes of data that present versions read.</summary>
     public ulong LiveBytes { get; init; }
 
-    /// <summary>Extents that point into the log: about as many entries have live data.</summary>
-    public ulong LiveExtents { get; init; }
+    /// <summary>Bytes of the headers of entries that have live data, with second copies and places.</summary>
+    public ulong LiveHeaderBytes { get; init; }
 
     /// <summary>Bytes of data that only snapshots read.</summary>
     public ulong PinnedBytes { get; init; }
@@ -41,8 +39,8 @@ public sealed record SpaceTally
     /// <summary>Of the live data, what lies within those histories.</summary>
     public ulong LiveHistoryBytes { get; init; }
 
-    /// <summary>Of the live extents, those that point into those histories.</summary>
-    public ulong LiveHistoryExtents { get; init; }
+    /// <summary>Entries of those histories that have live data.</summary>
+    public ulong LiveHistoryEntries { get; init; }
 }
 
 /// <summary>What is known of compaction, plainly counted.</summary>
@@ -72,9 +70,6 @@ public static class SpaceAccounting
     /// <summary>A short entry's header.</summary>
     private const ulong HeaderBytes = 512;
 
-    /// <summary>With its second copy and both their places; in the log's short commits, 176 bytes more.</summary>
-    private const ulong HeaderInAll = SegmentFacts.EntryOverhead;
-
     /// <summary>
     /// Shares out the bytes of the log's segments: what is counted surely comes first, and a part never takes more than the
     /// parts before it left. What remains is dead.
@@ -86,8 +81,8 @@ public static class SpaceAccounting
         var open = Take(ref left, tally.OpenBytes);
         var live = Take(ref left, tally.LiveBytes);
         var pinned = Take(ref left, tally.PinnedBytes);
-        var headers = Take(ref left, tally.LiveExtents * HeaderInAll);
-        var alive = tally.LiveHistoryBytes + (tally.LiveHistoryExtents * HeaderBytes);
+        var headers = Take(ref left, tally.LiveHeaderBytes);
+        var alive = tally.LiveHistoryBytes + (tally.LiveHistoryEntries * HeaderBytes);
         var history = Take(ref left, tally.HistoryBytes > alive ? tally.HistoryBytes - alive : 0);
         return new SpaceReport
         {

@@ -159,10 +159,10 @@ public sealed class StorageEngine : IAsyncDisposable
             ReserveSegments = (ulong)_services.Segments.Reserve,
             OpenBytes = _services.Log.UnwrittenBytes(),
             LiveBytes = Bytes(tally.LiveSectors),
-            LiveExtents = (ulong)tally.References,
+            LiveHeaderBytes = (ulong)Math.Max(0, tally.HeaderBytes),
             HistoryBytes = (ulong)_services.Disks.All().Sum(disk => disk.Locked(state => state.Lsns.HistoryBytes)),
             LiveHistoryBytes = Bytes(tally.HistorySectors),
-            LiveHistoryExtents = (ulong)tally.HistoryReferences,
+            LiveHistoryEntries = (ulong)Math.Max(0, tally.HistoryEntries),
         });
 
         // A look between the two halves of a change may find less than nothing.

@@ -75,6 +75,7 @@ internal sealed class LogPipe(
         Counters.AddFooter(length);
         WrittenEnd = Claimed = new LogPosition(catalog.Use + 1, 0);
         await FlushAsync();
+        segments.SetHeaders(catalog.Use, catalog.Tally);
         segments.Seal(catalog.Use, (ulong)(runtime.Time.GetUtcNow() - DateTimeOffset.UnixEpoch).TotalMicroseconds, catalog.Use);
     }
 

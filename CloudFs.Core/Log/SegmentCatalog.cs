@@ -15,6 +15,7 @@ public sealed class SegmentCatalog
     private byte[] _headers;
     private int _length;
     private long _copyBytes;
+    private int _allCopyBytes;
 
     /// <summary>An empty catalog.</summary>
     public SegmentCatalog(ulong use)
@@ -34,6 +35,9 @@ public sealed class SegmentCatalog
 
     /// <summary>How many headers.</summary>
     public int Count => _items.Count;
+
+    /// <summary>What the headers take, with their copies.</summary>
+    public HeaderTally Tally => new(Count, _length + _allCopyBytes + (Count * HeaderTally.FixedCopyBytes));
 
     /// <summary>True when some headers could not be had: what they said may be missing here.</summary>
     public bool IsIncomplete { get; set; }
@@ -195,6 +199,7 @@ public sealed class SegmentCatalog
     {
         var copyLength = LogItem.CopyLength(_headers.AsSpan(_length, length));
         _copyBytes += copy == 0 ? copyLength : 0;
+        _allCopyBytes += copyLength;
         _items.Add(new Item((int)place, _length, length, (int)copy));
         _length += length;
     }

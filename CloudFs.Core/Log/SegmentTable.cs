@@ -115,7 +115,7 @@ public sealed partial class SegmentTable : ILiveness
     {
         lock (_lock)
         {
-            var tally = new SegmentTally(_segments.Length, Available, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+            var tally = new SegmentTally(_segments.Length, Available, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
             foreach (ref readonly var segment in _segments.AsSpan())
             {
                 tally = segment.State switch
@@ -151,7 +151,7 @@ public sealed partial class SegmentTable : ILiveness
 
     /// <summary>Says what a segment holds: at recovery, and for checkpoint pages.</summary>
     public void Occupy(int segment, SegmentState state, ulong use) =>
-        Occupy(new SegmentUse(segment, state, use, 0, 0, 0, use, 0));
+        Occupy(new SegmentUse(segment, state, use, 0, 0, 0, use, 0, default));
 
     /// <summary>Takes back what a checkpoint kept of a segment.</summary>
     public void Occupy(in SegmentUse kept)
@@ -165,6 +165,7 @@ public sealed partial class SegmentTable : ILiveness
             segment.TreeSectors = kept.LiveSectors;
             segment.SealedAt = kept.SealedAt;
             segment.SealedMicros = kept.SealedMicros;
+            segment.Headers = kept.Headers;
         }
     }
 
@@ -227,6 +228,18 @@ public sealed partial class SegmentTable : ILiveness
                 _segments[segment].State = SegmentState.Sealed;
                 _segments[segment].SealedAt = logUse;
                 _segments[segment].SealedMicros = nowMicros;
+            }
+        }
+    }
+
+    /// <summary>What the headers in a segment take, now that all of them are known.</summary>
+    public void SetHeaders(ulong use, HeaderTally headers)
+    {
+        lock (_lock)
+        {
+            if (_byUse.TryGetValue(use, out var segment))
+            {
+                _segments[segment].Headers = headers;
             }
         }
     }
@@ -400,7 +413,8 @@ public sealed partial class SegmentTable : ILiveness
                 delta?.Changes.TryGetValue(segment.Use, out change);
                 uses.Add(new SegmentUse(
                     i, segment.State, segment.Use, segment.TreeReferences + change.References,
-                    segment.TreeSectors + change.Sectors, segment.Pins, segment.SealedAt, segment.SealedMicros));
+                    segment.TreeSectors + change.Sectors, segment.Pins, segment.SealedAt, segment.SealedMicros,
+                    segment.Headers));
             }
 
             return uses;

@@ -33,8 +33,10 @@ public enum SegmentState : byte
 /// <param name="Pins">Entries in it that stay for ever: views and attributes.</param>
 /// <param name="SealedAt">The log's use when it was sealed: what ages are measured with.</param>
 /// <param name="SealedMicros">When it was sealed, microseconds since 1970; 0 where that is not known.</param>
+/// <param name="Headers">What its headers take, once it is sealed.</param>
 public readonly record struct SegmentUse(
-    int Segment, SegmentState State, ulong Use, int References, int LiveSectors, int Pins, ulong SealedAt, ulong SealedMicros);
+    int Segment, SegmentState State, ulong Use, int References, int LiveSectors, int Pins, ulong SealedAt, ulong SealedMicros,
+    HeaderTally Headers);
 
 /// <summary>A segment as the table knows it.</summary>
 internal struct HeldSegment
@@ -51,6 +53,7 @@ internal struct HeldSegment
     public int Pins;
     public ulong SealedAt;
     public ulong SealedMicros;
+    public HeaderTally Headers;
 
     /// <summary>True when nothing refers to it, and nothing in it stays.</summary>
     public readonly bool IsDead => State == SegmentState.Sealed && TreeReferences == 0 && MemoryReferences == 0 && Pins == 0;
@@ -59,7 +62,7 @@ internal struct HeldSegment
     public readonly SegmentTally AddTo(in SegmentTally tally)
     {
         long sectors = TreeSectors + MemorySectors;
-        long references = TreeReferences + MemoryReferences + Pins;
+        var references = TreeReferences + MemoryReferences + Pins;
         var isHistory = !LogPosition.IsRelocation(Use);
         return tally with
         {
@@ -67,8 +70,9 @@ internal struct HeldSegment
             Dead = tally.Dead + (IsDead ? 1 : 0),
             LiveSectors = tally.LiveSectors + sectors,
             References = tally.References + references,
+            HeaderBytes = tally.HeaderBytes + Headers.BytesLeft(references),
             HistorySectors = tally.HistorySectors + (isHistory ? sectors : 0),
-            HistoryReferences = tally.HistoryReferences + (isHistory ? references : 0),
+            HistoryEntries = tally.HistoryEntries + (isHistory ? Headers.EntriesLeft(references) : 0),
         };
     }
 }
@@ -82,12 +86,13 @@ internal struct HeldSegment
 /// <param name="Checkpoint">With checkpoint pages.</param>
 /// <param name="Bad">Never used again.</param>
 /// <param name="LiveSectors">Sectors of live data.</param>
-/// <param name="References">Mapped extents and entries that stay: about as many headers.</param>
+/// <param name="References">Mapped extents and entries that stay.</param>
+/// <param name="HeaderBytes">What the headers of what is live take, with their copies.</param>
 /// <param name="HistorySectors">Of the live sectors, those in segments of the log proper: what histories count too.</param>
-/// <param name="HistoryReferences">Of the references, those into segments of the log proper.</param>
+/// <param name="HistoryEntries">Entries with live data in segments of the log proper.</param>
 public readonly record struct SegmentTally(
     int Segments, int Free, int Log, int Dead, int Index, int Checkpoint, int Bad, long LiveSectors, long References,
-    long HistorySectors, long HistoryReferences);
+    long HeaderBytes, long HistorySectors, long HistoryEntries);
 
 /// <summary>Whether an append can go on.</summary>
 public enum AppendRoom

@@ -227,6 +227,7 @@ public sealed class Recoverer(
 
             if (catalog is { IsIncomplete: false })
             {
+                _segments.SetHeaders(use, catalog.Tally);
                 await ApplyCatalogAsync(catalog, segment, from);
                 if (catalog.DamagedCopies > 0
                     && await TryMendAsync(segment, use, () => _mender.TryWriteAsync(

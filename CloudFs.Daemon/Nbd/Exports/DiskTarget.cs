@@ -25,6 +25,8 @@ internal sealed class DiskTarget(Disk disk) : IBlockTarget
     public ValueTask<IoStatus> WriteAsync(ulong offset, ReadOnlyMemory<byte> data, bool fua) =>
         disk.WriteAsync(offset, data, fua, CancellationToken.None);
 
+    public ValueTask<IoStatus> WriteAsync(WriteBatch batch, bool fua) => disk.WriteAsync(batch, fua, CancellationToken.None);
+
     public ValueTask<IoStatus> ZeroAsync(ulong offset, ulong length, bool fua) =>
         disk.ZeroAsync(offset, length, fua, CancellationToken.None);
 

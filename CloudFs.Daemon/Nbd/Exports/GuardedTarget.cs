@@ -44,6 +44,18 @@ internal sealed class GuardedTarget(IBlockTarget inner, ILogger log, LogThrottle
         }
     }
 
+    public ValueTask<IoStatus> WriteAsync(WriteBatch batch, bool fua)
+    {
+        try
+        {
+            return inner.WriteAsync(batch, fua);
+        }
+        catch (Exception e)
+        {
+            return new ValueTask<IoStatus>(Unexpected(e));
+        }
+    }
+
     public ValueTask<IoStatus> ZeroAsync(ulong offset, ulong length, bool fua)
     {
         try

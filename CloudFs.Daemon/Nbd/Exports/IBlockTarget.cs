@@ -25,6 +25,9 @@ internal interface IBlockTarget
 
     ValueTask<IoStatus> WriteAsync(ulong offset, ReadOnlyMemory<byte> data, bool fua);
 
+    /// <summary>Short writes that came together, as one.</summary>
+    ValueTask<IoStatus> WriteAsync(WriteBatch batch, bool fua);
+
     ValueTask<IoStatus> ZeroAsync(ulong offset, ulong length, bool fua);
 
     ValueTask<IoStatus> FlushAsync();

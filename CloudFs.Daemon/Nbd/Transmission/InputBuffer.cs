@@ -52,6 +52,12 @@ internal sealed class InputBuffer : IDisposable
     /// <summary>Some of the bytes that are here, as memory; stays as it is while the buffer is held.</summary>
     public ReadOnlyMemory<byte> Slice(int start, int length) => _buffer.Array.AsMemory(_start + start, length);
 
+    /// <summary>All of the buffer; <see cref="PlaceOf"/> tells where in it something lies.</summary>
+    public ReadOnlyMemory<byte> Whole => _buffer.Array;
+
+    /// <summary>Where in <see cref="Whole"/> a byte lies that is here; until the next <see cref="Fill"/>.</summary>
+    public int PlaceOf(int start) => _start + start;
+
     /// <summary>Holds the buffer for a write from it; the caller releases it.</summary>
     public PooledBuffer Hold()
     {

@@ -14,6 +14,7 @@ internal sealed class OperationRunner(GuardedTarget target, Replies replies, Out
     private readonly Lock _gate = new();
     private readonly Stack<PendingOperation> _idleOperations = new();
     private readonly Stack<RequestGroup> _idleGroups = new();
+    private readonly Stack<WriteBundle> _idleBundles = new();
 
     /// <summary>
     /// An operation that answers its request alone; <paramref name="buffer"/> is what it uses, if any.
@@ -34,22 +35,23 @@ internal sealed class OperationRunner(GuardedTarget target, Replies replies, Out
     }
 
     /// <summary>
-    /// A write from memory that is not the caller's to give: the input buffer is only held if the write needs it for
-    /// longer than the call.
+    /// Writes from memory that is not the caller's to give: the input buffer is only held if they need it for longer than the call.
     /// </summary>
-    public void RunInPlace(ValueTask<IoStatus> task, in NbdRequest request, InputBuffer input)
+    /// <returns>The bundle to collect the next ones in.</returns>
+    public WriteBundle RunBundle(ValueTask<IoStatus> task, WriteBundle bundle, InputBuffer input)
     {
         var awaiter = task.GetAwaiter();
         if (awaiter.IsCompleted)
         {
-            Answer(request, target.Result(awaiter), null);
-            return;
+            Answer(bundle, target.Result(awaiter));
+            return bundle;
         }
 
         var operation = TakeOperation();
-        operation.Request = request;
+        operation.Bundle = bundle;
         operation.Buffer = input.Hold();
         operation.Start(awaiter);
+        return TakeBundle();
     }
 
     /// <summary>Requests that one flush answers.</summary>
@@ -157,6 +159,12 @@ internal sealed class OperationRunner(GuardedTarget target, Replies replies, Out
         {
             EndPart(group, status, operation.Buffer!, operation.Offset, operation.Length);
         }
+        else if (operation.Bundle is { } bundle)
+        {
+            operation.Buffer!.Release();
+            Answer(bundle, status);
+            GiveBack(bundle);
+        }
         else
         {
             Answer(operation.Request, status, operation.Buffer);
@@ -164,6 +172,7 @@ internal sealed class OperationRunner(GuardedTarget target, Replies replies, Out
 
         operation.Buffer = null;
         operation.Group = null;
+        operation.Bundle = null;
         lock (_gate)
         {
             _idleOperations.Push(operation);
@@ -187,6 +196,16 @@ internal sealed class OperationRunner(GuardedTarget target, Replies replies, Out
         }
 
         replies.Finish(request, status);
+    }
+
+    private void Answer(WriteBundle bundle, IoStatus status)
+    {
+        foreach (var request in bundle.Requests)
+        {
+            Answer(request, status, null);
+        }
+
+        bundle.Clear();
     }
 
     private void EndPart(RequestGroup group, IoStatus status, PooledBuffer buffer, ulong offset, int length)
@@ -214,6 +233,23 @@ internal sealed class OperationRunner(GuardedTarget target, Replies replies, Out
         else
         {
             operation.Start(awaiter);
+        }
+    }
+
+    /// <summary>An empty bundle.</summary>
+    public WriteBundle TakeBundle()
+    {
+        lock (_gate)
+        {
+            return _idleBundles.TryPop(out var bundle) ? bundle : new WriteBundle();
+        }
+    }
+
+    private void GiveBack(WriteBundle bundle)
+    {
+        lock (_gate)
+        {
+            _idleBundles.Push(bundle);
         }
     }
 

@@ -26,6 +26,9 @@ internal sealed class PendingOperation : IThreadPoolWorkItem
     /// <summary>The group that it is a part of, or null.</summary>
     public RequestGroup? Group { get; set; }
 
+    /// <summary>The writes that it answers, or null.</summary>
+    public WriteBundle? Bundle { get; set; }
+
     /// <summary>The buffer that a read fills or a write comes from.</summary>
     public PooledBuffer? Buffer { get; set; }
 

@@ -12,8 +12,9 @@ namespace CloudFs.Daemon.Nbd.Transmission;
 ///  2  for each request: check it, enter it in the window, hand it to the disk
 ///     - finished at the call: its reply joins the batch
 ///     - not finished: whoever finishes it sends its reply
+///     - a short write: it is collected, with those that can share its entry
 ///     - a flush: it is kept for 3
-///  3  send the batch of replies; one flush for all that came; go to 1
+///  3  hand over the writes, send the batch of replies; one flush for all that came; go to 1
 /// </code>
 /// The thread waits in four places only: for bytes (1, and within a long payload), for room in the window (2), for the device
 /// when the client waits for nothing but flushes (3), and at the end for what is under way.
@@ -135,6 +136,8 @@ internal sealed class RequestLoop : IDisposable
                 return _reads.Read(request);
             case NbdCommand.Trim:
             case NbdCommand.WriteZeroes:
+                _writes.Submit();
+
                 // A hole is what the log makes of zeroes either way; NO_HOLE asks for room that a log can't set aside.
                 _runner.Run(_target.ZeroAsync(request.Offset, request.Length, request.IsFua), request, null);
                 return true;
@@ -196,9 +199,10 @@ internal sealed class RequestLoop : IDisposable
         return _window.Enter(requests, bytes);
     }
 
-    /// <summary>Before this thread waits: replies leave, and flushes begin.</summary>
+    /// <summary>Before this thread waits: writes are carried out, replies leave, and flushes begin.</summary>
     private void Settle()
     {
+        _writes.Submit();
         _outbox.Flush();
         if (_flushes.Count == 0)
         {

@@ -1,3 +1,4 @@
+using CloudFs.Core.Disks;
 using CloudFs.Core.Primitives;
 using CloudFs.Daemon.Nbd.Exports;
 using CloudFs.Daemon.Nbd.Wire;
@@ -18,10 +19,25 @@ internal sealed class WritePath(
     private const int LongPiece = 64 << 10;
 
     /// <summary>Longer payloads get memory of their own, into which the socket is read directly.</summary>
-    private readonly int _maxInPlace = (input.Capacity / 2) - NbdRequest.Size;
+    private readonly int _maxInPlace = Math.Min((input.Capacity / 2) - NbdRequest.Size, WriteBatch.LongestWrite);
+
+    private WriteBundle _bundle = runner.TakeBundle();
 
     /// <summary>
-    /// Carries out a write that passed the rules and whose header is still in the input; false at the connection's end.
+    /// Has the disk carry out what was collected. To be called before anything else changes the disk, before anything is received, and
+    /// before this thread waits.
+    /// </summary>
+    public void Submit()
+    {
+        if (!_bundle.IsEmpty)
+        {
+            _bundle = runner.RunBundle(target.WriteAsync(_bundle.Batch, _bundle.IsFua), _bundle, input);
+        }
+    }
+
+    /// <summary>
+    /// Carries out a write that passed the rules and whose header is still in the input, or collects it for <see cref="Submit"/>;
+    /// false at the connection's end.
     /// </summary>
     public bool Write(in NbdRequest request)
     {
@@ -45,11 +61,18 @@ internal sealed class WritePath(
             return false;
         }
 
-        var data = input.Slice(NbdRequest.Size, length);
-        runner.RunInPlace(target.WriteAsync(request.Offset, data, request.IsFua), request, input);
+        if (!TryCollect(request))
+        {
+            Submit();
+            var isTaken = TryCollect(request);
+            Invariant.That(isTaken, "a write that passed the rules goes into an empty batch");
+        }
+
         input.Skip(NbdRequest.Size + length);
         return true;
     }
+
+    private bool TryCollect(in NbdRequest request) => _bundle.TryAdd(request, input.Whole, input.PlaceOf(NbdRequest.Size));
 
     // Each piece is on its way into the log while the next one is received, and a slow sender holds one piece of
     // memory rather than the whole. Up to a piece a write stays one atomic entry.

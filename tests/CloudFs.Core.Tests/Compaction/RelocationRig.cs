@@ -37,7 +37,7 @@ internal sealed class SpaceOf(SegmentTable segments) : IRelocationSpace
         return true;
     }
 
-    public void Sealed(ulong use)
+    public void Sealed(ulong use, HeaderTally headers)
     {
         Assert.DoesNotContain(use, SealedUses);
         SealedUses.Add(use);

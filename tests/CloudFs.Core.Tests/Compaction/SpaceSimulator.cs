@@ -14,7 +14,7 @@ internal sealed class SpaceSimulator
 {
     /// <summary>Entries of 4 KiB that a real segment takes, with headers, copies and commit frames.</summary>
     private const int RealEntries = (int)(
-        (long)DeviceGeometry.SegmentBytes * SegmentFacts.FramePart / (SegmentFacts.FramePart + 1) / (4096 + SegmentFacts.EntryOverhead));
+        (long)DeviceGeometry.SegmentBytes * SegmentFacts.FramePart / (SegmentFacts.FramePart + 1) / (4096 + HeaderTally.EntryOverhead));
 
     private const double ClientBytesPerSecond = 100 << 20;
     private const int None = -1;

@@ -1,5 +1,6 @@
 using CloudFs.Core.Compaction;
 using CloudFs.Core.Layout;
+using CloudFs.Core.Log;
 using CloudFs.Core.Tests.Engine;
 using Xunit;
 
@@ -48,7 +49,7 @@ public sealed class VictimPolicyTests
     {
         var policy = new VictimPolicy(256, Reserve, Hour);
         var victims = new List<SegmentFacts>();
-        var half = (int)(Segment / 2 / (4096 + SegmentFacts.EntryOverhead));
+        var half = (int)(Segment / 2 / (4096 + HeaderTally.EntryOverhead));
         var young = Enumerable.Range(0, 200).Select(i => new SegmentFacts(i, (ulong)i + 1, half, half * 8, (ulong)i + 2, 9 * Hour + i)).ToArray();
         var now = new SpaceNow(Reserve + 1, 0, 201, 201, 0, (9 * Hour) + 1000);
 

@@ -22,11 +22,11 @@ public sealed class SpaceAccountingTests
             ReserveSegments = 4,
             OpenBytes = 1 << 20,
             LiveBytes = 300UL << 20,
-            LiveExtents = 1000,
+            LiveHeaderBytes = 1000 * 744,
             PinnedBytes = 7 << 20,
             HistoryBytes = 500UL << 20,
             LiveHistoryBytes = 200UL << 20,
-            LiveHistoryExtents = 800,
+            LiveHistoryEntries = 800,
         });
         Assert.Equal(100 * Segment, space.Capacity);
         Assert.Equal(40 * Segment, space.Free);
@@ -57,11 +57,11 @@ public sealed class SpaceAccountingTests
                 BadSegments = (ulong)random.Next(13),
                 OpenBytes = Any(),
                 LiveBytes = Any(),
-                LiveExtents = Any() >> 9,
+                LiveHeaderBytes = Any(),
                 PinnedBytes = Any(),
                 HistoryBytes = Any(),
                 LiveHistoryBytes = Any(),
-                LiveHistoryExtents = Any() >> 9,
+                LiveHistoryEntries = Any() >> 9,
             });
             Assert.Equal(space.Capacity, Sum(space));
         }

@@ -95,8 +95,8 @@ public sealed class GoldenLayoutTests
         Assert.Equal((SampleCheckpoint.RollFrom, 77UL, 2), (loaded!.Cut.RollFrom, loaded.Cut.NextCommit, loaded.Cut.NextSegment));
         Assert.Equal(
             [
-                new SegmentUse(0, SegmentState.Sealed, 1, 1, 8, 2, 1, 9), new(1, SegmentState.Open, 3, 3, 8, 0, 3, 9),
-                new(5, SegmentState.Sealed, 2, 2, 8, 0, 2, 9),
+                new SegmentUse(0, SegmentState.Sealed, 1, 1, 8, 2, 1, 9, default), new(1, SegmentState.Open, 3, 3, 8, 0, 3, 9, default),
+                new(5, SegmentState.Sealed, 2, 2, 8, 0, 2, 9, new HeaderTally(3, 2000)),
             ],
             loaded.Segments.Snapshot());
         Assert.Equal(LogPosition.FirstRelocationUse + 4 + SampleCheckpoint.SegmentCount, loaded.Segments.NextRelocationUse);

@@ -27,6 +27,7 @@ internal static class SampleCheckpoint
         var segments = new SegmentTable(SegmentCount);
         segments.Occupy(0, SegmentState.Sealed, 1);
         segments.Occupy(5, SegmentState.Sealed, 2);
+        segments.SetHeaders(2, new HeaderTally(3, 2000));
         segments.Occupy(1, SegmentState.Open, 3);
         segments.SetNext(2);
         for (var segment = 0; segment < SegmentCount; segment++)

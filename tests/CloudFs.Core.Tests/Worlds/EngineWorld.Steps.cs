@@ -136,8 +136,36 @@ internal sealed partial class EngineWorld
     private async Task<bool> WriteAsync(WorldDisk model, int offset, int length, bool fua)
     {
         var data = WorldData.Take(_random, length);
+        if (length <= 16 << 10 && _companions?.Next(3) > 0)
+        {
+            return await WriteTogetherAsync(model, offset, data, fua);
+        }
+
         model.Write(offset, length, data);
         return await AskAsync(model, fua, disk => disk.WriteAsync((ulong)offset, data, fua, None));
+    }
+
+    /// <summary>A write and others that came with it, as one entry; those that can't be in it are not asked for.</summary>
+    private async Task<bool> WriteTogetherAsync(WorldDisk model, int offset, ReadOnlyMemory<byte> first, bool fua)
+    {
+        var random = _companions!;
+        var batch = new WriteBatch();
+        var all = new byte[64 << 10];
+        first.CopyTo(all);
+        Assert.True(batch.TryAdd(all, (ulong)offset, 0, first.Length), "a short write did not go into an empty batch");
+        for (var (left, start) = (random.Next(12), first.Length); left > 0; left--)
+        {
+            var (at, length) = (random.Next(model.Bytes / SectorBytes) * SectorBytes, random.Next(1, 9) * SectorBytes);
+            (at, length) = random.Next(2) == 0 ? (at & -4096, 4096) : (at, length);
+            if (at + length <= model.Bytes)
+            {
+                WorldData.Take(random, length).CopyTo(all.AsMemory(start));
+                start += batch.TryAdd(all, (ulong)at, start, length) ? length : 0;
+            }
+        }
+
+        model.WriteTogether(batch.Writes.Select(write => ((int)write.Offset, batch.Data.Slice(write.Start, write.Length))));
+        return await AskAsync(model, fua, disk => disk.WriteAsync(batch, fua, None));
     }
 
     private async Task<bool> ZeroAsync(WorldDisk model, bool whole)

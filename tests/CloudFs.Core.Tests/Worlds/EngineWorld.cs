@@ -51,6 +51,9 @@ internal sealed partial class EngineWorld : IDisposable
 
     private readonly Simulation _simulation;
     private readonly Random _random;
+
+    /// <summary>What is written together with a short write; null in worlds where each is by itself.</summary>
+    private readonly Random? _companions;
     private readonly WorldClass _class;
     private readonly ChunkArena _arena = new();
     private readonly Digest _digest = new();
@@ -70,6 +73,7 @@ internal sealed partial class EngineWorld : IDisposable
         _flushesHere = seed % 4 == 3;
         _simulation = simulation;
         _random = new Random(seed);
+        _companions = seed % 3 == 0 ? null : new Random(~seed);
         var drawn = ClassOf(_random.Next(100));
         _class = only ?? drawn;
         _faults = new Faults(new Random(_random.Next()), simulation.Time);

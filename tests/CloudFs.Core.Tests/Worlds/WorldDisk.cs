@@ -107,6 +107,17 @@ internal sealed class WorldDisk : IDisposable
         }
     }
 
+    /// <summary>Notes writes that are about to be asked for as one entry.</summary>
+    public void WriteTogether(IEnumerable<(int Offset, ReadOnlyMemory<byte> Data)> writes)
+    {
+        NoteView();
+        Newest++;
+        foreach (var (offset, data) in writes)
+        {
+            Add(new DiskChange(Newest, ChangeKind.Contents, offset, data.Length, data, null));
+        }
+    }
+
     /// <summary>Notes a change of size and name that is about to be asked for.</summary>
     public void ChangeAttributes(int size, string? name)
     {

@@ -67,6 +67,8 @@ public sealed class AllocationTests
 
         public ValueTask<IoStatus> WriteAsync(ulong offset, ReadOnlyMemory<byte> data, bool fua) => Done();
 
+        public ValueTask<IoStatus> WriteAsync(WriteBatch batch, bool fua) => Done();
+
         public ValueTask<IoStatus> ZeroAsync(ulong offset, ulong length, bool fua) => Done();
 
         public ValueTask<IoStatus> FlushAsync() => Done();

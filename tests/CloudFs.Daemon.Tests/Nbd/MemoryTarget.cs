@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Primitives;
 using CloudFs.Daemon.Nbd.Exports;
@@ -33,6 +34,9 @@ internal sealed class MemoryTarget(string id, string? name, ulong size) : IBlock
     /// <summary>Awaited before each call is carried out; null for calls that finish at once.</summary>
     public Func<string, Task>? Delay { get; set; }
 
+    /// <summary>How many writes came together, and whether they were to be durable.</summary>
+    public ConcurrentQueue<(int Writes, bool IsFua)> Batches { get; } = new();
+
     public int FuaWrites => Volatile.Read(ref _fuaWrites);
 
     public int Flushes => Volatile.Read(ref _flushes);
@@ -45,6 +49,21 @@ internal sealed class MemoryTarget(string id, string? name, ulong size) : IBlock
 
     public ValueTask<IoStatus> WriteAsync(ulong offset, ReadOnlyMemory<byte> data, bool fua) =>
         Run("write", offset, (ulong)data.Length, () => Write(offset, data.Span, fua));
+
+    public async ValueTask<IoStatus> WriteAsync(WriteBatch batch, bool fua)
+    {
+        Batches.Enqueue((batch.Writes.Count, fua));
+        foreach (var (offset, start, length) in batch.Writes)
+        {
+            var status = await WriteAsync(offset, batch.Data.Slice(start, length), fua);
+            if (status != IoStatus.Ok)
+            {
+                return status;
+            }
+        }
+
+        return IoStatus.Ok;
+    }
 
     public ValueTask<IoStatus> ZeroAsync(ulong offset, ulong length, bool fua) =>
         Run("zero", offset, length, () => Zero(offset, length, fua));
