@@ -28,11 +28,13 @@ public sealed partial class CheckpointContentsDocTests
         ReadAll("", fields);
 
         Assert.Equal(_blob.Length, _at);
-        Assert.Equal(["2"], _found["contentsVersion"]);
+        Assert.Equal(["3"], _found["contentsVersion"]);
         Assert.Equal([$"{SampleCheckpoint.RollFrom.Value}"], _found["rollFrom"]);
         Assert.Equal(["77"], _found["nextCommit"]);
         Assert.Equal(["1", "3", "2"], _found["segments[].use"]);
         Assert.Equal(["2", "1", "2"], _found["segments[].state"]);
+        Assert.Equal(["0", "0", "3"], _found["segments[].headers.entries"]);
+        Assert.Equal(["0", "0", "2000"], _found["segments[].headers.bytes"]);
         Assert.Equal([$"{LogPosition.FirstRelocationUse + 4}"], _found["nextRelocation"]);
         Assert.Equal(["-1"], _found["indexPages[].segment"]);
         Assert.Equal("02", Assert.Single(_found["indexPages[].used"])[..2]);
