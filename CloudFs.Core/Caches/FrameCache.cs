@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace CloudFs.Core.Caches;
 
 /// <summary>What a frame is found by: two numbers that together are never given to other bytes.</summary>
@@ -5,10 +7,27 @@ namespace CloudFs.Core.Caches;
 /// <param name="Second">The other.</param>
 internal readonly record struct FrameKey(ulong First, ulong Second)
 {
-    /// <summary>Bits of both, of which the upper ones depend on all.</summary>
+    /// <summary>
+    /// Pages of a run: their keys differ in four bits of <see cref="Second"/> alone, from <see cref="RunShift"/> on, and they are kept
+    /// where one is found soon after the other.
+    /// </summary>
+    public const int RunPages = 16;
+
+    /// <summary>Where those bits stand.</summary>
+    public const int RunShift = 16;
+
+    private const ulong RunMask = (RunPages - 1UL) << RunShift;
+
+    /// <summary>The place in the run.</summary>
+    public int Run => (int)(Second >> RunShift) & (RunPages - 1);
+
+    /// <summary>The key of the next page of the run.</summary>
+    public FrameKey Next => new(First, Second + (1UL << RunShift));
+
+    /// <summary>Bits of both, the same for all of a run, of which the upper ones depend on all.</summary>
     public ulong Mix()
     {
-        var mixed = unchecked((First * 0x9E3779B97F4A7C15) + Second);
+        var mixed = unchecked((First * 0x9E3779B97F4A7C15) + (Second & ~RunMask));
         return unchecked((mixed ^ (mixed >> 32)) * 0xC2B2AE3D27D4EB4F);
     }
 }
@@ -24,12 +43,14 @@ internal sealed class FrameCache
     /// <summary>Bytes of the longest page.</summary>
     public const int PageBytes = 4096;
 
-    /// <summary>What a page takes: itself, its row in the tables, and two heads of chains.</summary>
-    public const int FrameBytes =
-        PageBytes + (2 * sizeof(ulong)) + (2 * sizeof(ushort)) + sizeof(int) + 1 + (2 * sizeof(int));
+    /// <summary>What a page takes: itself, what is known of it, and two heads of chains.</summary>
+    public const int FrameBytes = PageBytes + Frame.Size + (2 * sizeof(int));
 
     private const int StripesMax = 16;
     private const int FramesMin = 16;
+
+    /// <summary>A stripe has room for a good many runs.</summary>
+    private const int StripeFramesMin = 16 * FrameKey.RunPages;
 
     private readonly Stripe[] _stripes;
 
@@ -38,7 +59,7 @@ internal sealed class FrameCache
     {
         var frames = (int)Math.Clamp(capacityBytes / FrameBytes, FramesMin, int.MaxValue / 2);
         var stripes = 1;
-        while (stripes < StripesMax && frames / (stripes * 2) >= FramesMin)
+        while (stripes < StripesMax && frames / (stripes * 2) >= StripeFramesMin)
         {
             stripes *= 2;
         }
@@ -74,14 +95,25 @@ internal sealed class FrameCache
     }
 
     /// <summary>
-    /// Copies bytes that stand in the frame from <paramref name="offset"/> on; false when they are not all here. With
-    /// <paramref name="isWanted"/> that counts, and gives the page a second chance; without, somebody passes by once, which
-    /// says nothing about what will be wanted again.
+    /// Copies bytes that stand in the frame from <paramref name="offset"/> on; false when they are not all here. It does not count,
+    /// nor give the page a second chance: somebody passes by once, which says nothing about what will be wanted again.
     /// </summary>
-    public bool TryCopy(in FrameKey key, int offset, Span<byte> into, bool isWanted)
+    public bool TryCopy(in FrameKey key, int offset, Span<byte> into)
     {
         var mix = key.Mix();
-        return StripeOf(mix).TryCopy(key, mix, offset, into, isWanted);
+        return StripeOf(mix).TryCopy(key, mix, offset, into);
+    }
+
+    /// <summary>
+    /// Copies bytes that stand in the frame from <paramref name="offset"/> on, and those of the pages that follow in the run from
+    /// their start on, until a page is not here, the run ends, or <paramref name="into"/> is full. Counts, and gives each page a second
+    /// chance.
+    /// </summary>
+    /// <returns>How many bytes: whole pages, but where the range begins or ends within one.</returns>
+    public int CopyRun(in FrameKey key, int offset, Span<byte> into)
+    {
+        var mix = key.Mix();
+        return StripeOf(mix).CopyRun(key, mix, offset, into);
     }
 
     /// <summary>
@@ -96,6 +128,19 @@ internal sealed class FrameCache
 
     private Stripe StripeOf(ulong mix) => _stripes[(int)(mix >> 60) & (_stripes.Length - 1)];
 
+    /// <summary>What is known of a frame: kept together, so that to look at it is to touch one line of memory.</summary>
+    [StructLayout(LayoutKind.Sequential, Size = Size)]
+    private struct Frame
+    {
+        public const int Size = 32;
+
+        public FrameKey Key;
+        public int Next;
+        public ushort From;
+        public ushort To;
+        public bool IsWanted;
+    }
+
     /// <summary>A part of the frames, with a lock of its own.</summary>
     private sealed class Stripe
     {
@@ -107,20 +152,14 @@ internal sealed class FrameCache
         private const int FramesInSlab = 8;
 
         private readonly Lock _lock = new();
-        private readonly FrameKey[] _keys;
-        private readonly (ushort From, ushort To)[] _held;
-        private readonly int[] _next;
-        private readonly bool[] _isWanted;
+        private readonly Frame[] _frames;
         private readonly int[] _heads;
         private readonly byte[]?[] _slabs;
         private int _hand;
 
         public Stripe(int frames)
         {
-            _keys = new FrameKey[frames];
-            _held = new (ushort, ushort)[frames];
-            _next = new int[frames];
-            _isWanted = new bool[frames];
+            _frames = new Frame[frames];
             _heads = new int[System.Numerics.BitOperations.RoundUpToPowerOf2((uint)frames)];
             _heads.AsSpan().Fill(None);
             _slabs = new byte[]?[(frames + FramesInSlab - 1) / FramesInSlab];
@@ -142,23 +181,38 @@ internal sealed class FrameCache
             }
         }
 
-        public bool TryCopy(in FrameKey key, ulong mix, int offset, Span<byte> into, bool isWanted)
+        public bool TryCopy(in FrameKey key, ulong mix, int offset, Span<byte> into)
         {
             lock (_lock)
             {
                 var frame = Find(key, mix);
-                if (frame != None && (offset < _held[frame].From || offset + into.Length > _held[frame].To))
-                {
-                    frame = None;
-                }
+                return frame != None && TryCopy(frame, offset, into);
+            }
+        }
 
-                if (isWanted ? !Count(frame) : frame == None)
+        public int CopyRun(FrameKey key, ulong mix, int offset, Span<byte> into)
+        {
+            var copied = 0;
+            lock (_lock)
+            {
+                while (true)
                 {
-                    return false;
-                }
+                    var frame = Find(key, mix);
+                    var part = into.Slice(copied, Math.Min(into.Length - copied, PageBytes - offset));
+                    if (!Count(frame != None && TryCopy(frame, offset, part) ? frame : None))
+                    {
+                        return copied;
+                    }
 
-                BytesOf(frame).Slice(offset - _held[frame].From, into.Length).CopyTo(into);
-                return true;
+                    copied += part.Length;
+                    offset = 0;
+                    if (copied == into.Length || key.Run == FrameKey.RunPages - 1)
+                    {
+                        return copied;
+                    }
+
+                    key = key.Next;
+                }
             }
         }
 
@@ -171,16 +225,30 @@ internal sealed class FrameCache
                     return;
                 }
 
-                var frame = Used < _keys.Length ? Used++ : Evict();
+                var frame = Used < _frames.Length ? Used++ : Evict();
                 // Pinned: so they lie apart, and the rest of the heap is small enough to be compacted when it has holes.
                 _slabs[frame / FramesInSlab] ??= GC.AllocateUninitializedArray<byte>(
-                    Math.Min(FramesInSlab, _keys.Length - (frame / FramesInSlab * FramesInSlab)) * PageBytes, pinned: true);
-                _held[frame] = ((ushort)offset, (ushort)(offset + bytes.Length));
-                bytes.CopyTo(BytesOf(frame));
-                ref var head = ref HeadOf(mix);
-                (_keys[frame], _next[frame], _isWanted[frame]) = (key, head, false);
+                    Math.Min(FramesInSlab, _frames.Length - (frame / FramesInSlab * FramesInSlab)) * PageBytes, pinned: true);
+                ref var head = ref HeadOf(key, mix);
+                _frames[frame] = new Frame
+                {
+                    Key = key, Next = head, From = (ushort)offset, To = (ushort)(offset + bytes.Length),
+                };
                 head = frame;
+                bytes.CopyTo(BytesOf(frame));
             }
+        }
+
+        private bool TryCopy(int frame, int offset, Span<byte> into)
+        {
+            ref readonly var found = ref _frames[frame];
+            if (offset < found.From || offset + into.Length > found.To)
+            {
+                return false;
+            }
+
+            BytesOf(frame).Slice(offset - found.From, into.Length).CopyTo(into);
+            return true;
         }
 
         private bool Count(int frame)
@@ -192,24 +260,25 @@ internal sealed class FrameCache
             }
 
             Hits++;
-            return _isWanted[frame] = true;
+            return _frames[frame].IsWanted = true;
         }
 
-        private ref int HeadOf(ulong mix) => ref _heads[(int)(mix >> 28) & (_heads.Length - 1)];
+        /// <summary>Heads of a run lie side by side.</summary>
+        private ref int HeadOf(in FrameKey key, ulong mix) => ref _heads[((int)(mix >> 28) + key.Run) & (_heads.Length - 1)];
 
         /// <summary>The bytes that a frame holds.</summary>
         private Span<byte> BytesOf(int frame)
         {
-            var (from, to) = _held[frame];
-            return _slabs[frame / FramesInSlab].AsSpan((frame % FramesInSlab * PageBytes) + from, to - from);
+            ref readonly var held = ref _frames[frame];
+            return _slabs[frame / FramesInSlab].AsSpan((frame % FramesInSlab * PageBytes) + held.From, held.To - held.From);
         }
 
         private int Find(in FrameKey key, ulong mix)
         {
-            var frame = HeadOf(mix);
-            while (frame != None && _keys[frame] != key)
+            var frame = HeadOf(key, mix);
+            while (frame != None && _frames[frame].Key != key)
             {
-                frame = _next[frame];
+                frame = _frames[frame].Next;
             }
 
             return frame;
@@ -217,21 +286,22 @@ internal sealed class FrameCache
 
         private int Evict()
         {
-            while (_isWanted[_hand])
+            while (_frames[_hand].IsWanted)
             {
-                _isWanted[_hand] = false;
-                _hand = (_hand + 1) % _keys.Length;
+                _frames[_hand].IsWanted = false;
+                _hand = (_hand + 1) % _frames.Length;
             }
 
             var frame = _hand;
-            _hand = (_hand + 1) % _keys.Length;
-            ref var link = ref HeadOf(_keys[frame].Mix());
+            _hand = (_hand + 1) % _frames.Length;
+            ref readonly var gone = ref _frames[frame];
+            ref var link = ref HeadOf(gone.Key, gone.Key.Mix());
             while (link != frame)
             {
-                link = ref _next[link];
+                link = ref _frames[link].Next;
             }
 
-            link = _next[frame];
+            link = gone.Next;
             return frame;
         }
     }

@@ -19,6 +19,8 @@ public sealed class ReadCache(long capacityBytes)
     /// </summary>
     internal const int LongestWriteKept = 64 << 10;
 
+    private const int RunSectors = FrameKey.RunPages * EntryLayout.PageSectors;
+
     private readonly FrameCache _frames = new(capacityBytes);
     private long _misses;
 
@@ -38,17 +40,16 @@ public sealed class ReadCache(long capacityBytes)
         var lba = extent.Lba;
         while (lba < extent.End)
         {
-            var skip = (int)(lba % EntryLayout.PageSectors);
-            var sectors = Math.Min(extent.End - lba, (ulong)(EntryLayout.PageSectors - skip));
-            var length = (int)sectors * EntryLayout.SectorSize;
-            if (!_frames.TryCopy(pages.KeyOf(lba), skip * EntryLayout.SectorSize, destination[..length], isWanted: true))
+            var skip = (int)(lba % EntryLayout.PageSectors) * EntryLayout.SectorSize;
+            var inRun = Math.Min(destination.Length, (int)(RunSectors - (lba % RunSectors)) * EntryLayout.SectorSize);
+            var copied = _frames.CopyRun(pages.KeyOf(lba), skip, destination[..inRun]);
+            lba += (uint)(copied / EntryLayout.SectorSize);
+            destination = destination[copied..];
+            if (copied < inRun)
             {
                 Interlocked.Add(ref _misses, PageCutter.Count(lba, (uint)(extent.End - lba)));
                 break;
             }
-
-            destination = destination[length..];
-            lba += sectors;
         }
 
         return lba - extent.Lba;
@@ -65,11 +66,13 @@ public sealed class ReadCache(long capacityBytes)
     /// <param name="extentIndex">Which of its extents.</param>
     internal readonly struct Pages(Id160 disk, ulong lsn, LogPosition position, int extentIndex)
     {
-        // Where the place is right, disk and LSN are as well, and add the same to all of its keys: those stay apart.
-        private readonly ulong _salt = unchecked((disk.Word * 0x9FB21C651E98DF25) + (lsn * 0xD6E8FEB86659FD93));
+        // Where the place is right, disk and LSN are as well, and add the same to all of its keys: those stay apart, and
+        // pages that follow one another are of one run.
+        private readonly ulong _salt = unchecked((disk.Word * 0x9FB21C651E98DF25) + (lsn * 0xD6E8FEB86659FD93))
+            & ~((1UL << (FrameKey.RunShift + 4)) - 1);
 
         /// <summary>The key of the page that a sector is of.</summary>
         public FrameKey KeyOf(ulong lba) =>
-            new(position.Value, unchecked(_salt + ((lba / EntryLayout.PageSectors) << 16) + (ulong)extentIndex));
+            new(position.Value, unchecked(_salt + ((lba / EntryLayout.PageSectors) << FrameKey.RunShift) + (ulong)extentIndex));
     }
 }

@@ -30,7 +30,7 @@ public sealed class PageCache(long capacityBytes)
 
     /// <summary>Copies a page for somebody who passes by once: that says nothing about what will be wanted again.</summary>
     internal bool TryCopy(ulong page, ulong check, Memory<byte> into) =>
-        _frames.TryCopy(new FrameKey(page, check), 0, into.Span[..IndexPageLayout.Size], isWanted: false);
+        _frames.TryCopy(new FrameKey(page, check), 0, into.Span[..IndexPageLayout.Size]);
 
     /// <summary>Takes in a page that was found sound.</summary>
     internal void Add(ulong page, ulong check, ReadOnlySpan<byte> bytes) =>

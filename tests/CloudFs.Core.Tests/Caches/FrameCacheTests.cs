@@ -64,8 +64,8 @@ public sealed class FrameCacheTests
     {
         var cache = new FrameCache(0);
         cache.Add(new FrameKey(0, 0), 0, Page(4096, 1));
-        Assert.True(cache.TryCopy(new FrameKey(0, 0), 0, new byte[512], isWanted: false));
-        Assert.False(cache.TryCopy(new FrameKey(1, 0), 0, new byte[512], isWanted: false));
+        Assert.True(cache.TryCopy(new FrameKey(0, 0), 0, new byte[512]));
+        Assert.False(cache.TryCopy(new FrameKey(1, 0), 0, new byte[512]));
         for (var i = 1UL; i <= 16; i++)
         {
             cache.Add(new FrameKey(i, 0), 0, Page(4096, 1));
@@ -73,6 +73,47 @@ public sealed class FrameCacheTests
 
         Assert.Equal((0, 0), (cache.Hits, cache.Misses));
         Assert.False(Has(cache, new FrameKey(0, 0), 0, 512));
+    }
+
+    [Theory]
+    [InlineData(1, 1 << 20)]
+    [InlineData(2, 64 << 20)]
+    public void A_run_gives_what_is_here_of_it_up_to_the_first_page_that_is_not(int seed, long capacity)
+    {
+        var random = new Random(seed);
+        var cache = new FrameCache(capacity);
+        var held = new Dictionary<FrameKey, byte>();
+        for (var i = 0; i < 3000; i++)
+        {
+            var key = KeyOf(random.Next(4), random.Next(64));
+            if (held.Count < 200 && held.TryAdd(key, (byte)i))
+            {
+                cache.Add(key, 0, Page(4096, (byte)i));
+            }
+
+            var (first, at) = (random.Next(4), random.Next(64));
+            var offset = random.Next(8) * 512;
+            var into = new byte[random.Next(1, 20) * 4096];
+            var copied = cache.CopyRun(KeyOf(first, at), offset, into);
+            var expected = new List<byte>();
+            for (var skip = offset; ; skip = 0)
+            {
+                if (expected.Count >= into.Length || !held.TryGetValue(KeyOf(first, at), out var value))
+                {
+                    break;
+                }
+
+                expected.AddRange(Enumerable.Repeat(value, 4096 - skip));
+                if (++at % FrameKey.RunPages == 0)
+                {
+                    break;
+                }
+            }
+
+            Assert.Equal(expected.Take(into.Length), into.Take(copied));
+        }
+
+        static FrameKey KeyOf(int first, int page) => new((ulong)first, (ulong)page << FrameKey.RunShift);
     }
 
     [Theory]
@@ -102,11 +143,11 @@ public sealed class FrameCacheTests
     }
 
     private static bool Has(FrameCache cache, FrameKey key, int offset, int length) =>
-        cache.TryCopy(key, offset, new byte[length], isWanted: true);
+        cache.CopyRun(key, offset, new byte[length]) == length;
 
     private static bool Holds(FrameCache cache, FrameKey key, int offset, int length, byte value)
     {
         var bytes = new byte[length];
-        return cache.TryCopy(key, offset, bytes, isWanted: true) && !bytes.AsSpan().ContainsAnyExcept(value);
+        return cache.CopyRun(key, offset, bytes) == length && !bytes.AsSpan().ContainsAnyExcept(value);
     }
 }
