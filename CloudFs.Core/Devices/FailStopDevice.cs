@@ -52,6 +52,8 @@ internal sealed class FailStopDevice(IBlockDevice device) : IBlockDevice
 
     public ValueTask<bool> TryReserveAsync(ulong offset, ulong length) => device.TryReserveAsync(offset, length);
 
+    public (ulong Offset, ulong Length) FindUnwritten(ulong offset, ulong length) => device.FindUnwritten(offset, length);
+
     public void UndoGrowth() => device.UndoGrowth();
 
     public void Dispose()

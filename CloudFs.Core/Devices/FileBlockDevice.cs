@@ -138,6 +138,20 @@ public sealed class FileBlockDevice : IBlockDevice
         return ValueTask.FromResult(errno is not (Posix.ErrorNoSpace or Posix.ErrorQuota or Posix.ErrorTooBig));
     }
 
+    public (ulong Offset, ulong Length) FindUnwritten(ulong offset, ulong length)
+    {
+        // What was only reserved is a hole to these calls as well. A block device knows none.
+        var end = offset + length;
+        var hole = IsBlockDevice ? -1 : Posix.Lseek(_file, (long)offset, Posix.SeekHole);
+        if (hole < 0 || (ulong)hole >= end)
+        {
+            return default;
+        }
+
+        var data = Posix.Lseek(_file, hole, Posix.SeekData);
+        return ((ulong)hole, (data < 0 ? end : Math.Min(end, (ulong)data)) - (ulong)hole);
+    }
+
     public void UndoGrowth()
     {
         if (_lengthBefore is { } length && Posix.Ftruncate(_file, (long)length) == 0)

@@ -39,6 +39,12 @@ public interface IBlockDevice : IDisposable
     /// </summary>
     ValueTask<bool> TryReserveAsync(ulong offset, ulong length);
 
+    /// <summary>
+    /// The first part of a range that was never written, so that a flush after a write to it costs more than others do, and that
+    /// reads as zeroes. Length 0: there is none, or it is not known.
+    /// </summary>
+    (ulong Offset, ulong Length) FindUnwritten(ulong offset, ulong length) => default;
+
     /// <summary>Takes back that it grew when it was opened, where it did: what is refused is left as it was.</summary>
     void UndoGrowth()
     {

@@ -29,6 +29,8 @@ internal static partial class Posix
     public const nuint BlkGetSize64 = 0x80081272;
     public const nuint BlkPhysicalBlockSize = 0x127B;
     public const int ReadNoWait = 8;
+    public const int SeekData = 3;
+    public const int SeekHole = 4;
 
     [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int OpenRaw(string path, int flags, int mode);
@@ -50,6 +52,9 @@ internal static partial class Posix
 
     [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
     public static partial int IoctlI32(SafeFileHandle file, nuint request, out int value);
+
+    [LibraryImport("libc", EntryPoint = "lseek", SetLastError = true)]
+    public static partial long Lseek(SafeFileHandle file, long offset, int whence);
 
     [LibraryImport("libc", EntryPoint = "pwrite", SetLastError = true)]
     public static unsafe partial nint Pwrite(SafeFileHandle file, byte* source, nuint length, long offset);

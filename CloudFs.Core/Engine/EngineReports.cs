@@ -106,6 +106,9 @@ public sealed record EngineCounters
     /// <summary>Of these, what segments end with: second copies of their headers.</summary>
     public ulong FooterBytes { get; init; }
 
+    /// <summary>Bytes of zeroes written ahead of the log, once for each place of a file that was never written.</summary>
+    public ulong AheadBytes { get; init; }
+
     public ulong DeviceFlushes { get; init; }
 
     /// <summary>Lookups of pages of the index that the cache answered, and those that the device had to.</summary>

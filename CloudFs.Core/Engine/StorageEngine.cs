@@ -205,6 +205,7 @@ public sealed class StorageEngine : IAsyncDisposable
             RelocatedBytes = relocated,
             IndexBytes = index,
             FooterBytes = log.FooterBytes,
+            AheadBytes = log.AheadBytes,
             DeviceFlushes = log.Flushes,
             IndexCacheHits = (ulong)_upkeep.Pages.Hits,
             IndexCacheMisses = (ulong)_upkeep.Pages.Misses,

@@ -7,6 +7,7 @@ public sealed class LogCounters
     private long _bytes;
     private long _footers;
     private long _flushes;
+    private long _ahead;
 
     public ulong Commits => (ulong)Volatile.Read(ref _commits);
 
@@ -25,6 +26,9 @@ public sealed class LogCounters
     /// <summary>Of the bytes, those of footers.</summary>
     public ulong FooterBytes => (ulong)Volatile.Read(ref _footers);
 
+    /// <summary>Bytes of zeroes written ahead of the log, once for each place of a file; not among the others.</summary>
+    public ulong AheadBytes => (ulong)Volatile.Read(ref _ahead);
+
     public ulong Flushes => (ulong)Volatile.Read(ref _flushes);
 
     internal void AddCommit(int bytes)
@@ -39,6 +43,8 @@ public sealed class LogCounters
         Volatile.Write(ref _bytes, _bytes + bytes);
         Volatile.Write(ref _footers, _footers + bytes);
     }
+
+    internal void AddAhead(int bytes) => Volatile.Write(ref _ahead, _ahead + bytes);
 
     internal void AddFlush() => Volatile.Write(ref _flushes, _flushes + 1);
 }

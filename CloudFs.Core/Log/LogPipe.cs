@@ -21,6 +21,7 @@ internal sealed class LogPipe(
     IBlockDevice device, SegmentTable segments, BadPlaces bad, Id160 deviceId, int physicalBlock, LogPosition end, EngineRuntime runtime)
 {
     private readonly List<OpenCommit> _unflushed = [];
+    private readonly WriteAhead _ahead = new(device, segments);
     private byte[] _footer = [];
     private ulong _durable = end.Value;
 
@@ -100,6 +101,9 @@ internal sealed class LogPipe(
             }
         }
     }
+
+    /// <summary>Before a flush that somebody asked for: if more such are to be expected, the way is made ready for them.</summary>
+    public async ValueTask WriteAheadAsync() => Counters.AddAhead(await _ahead.BeforeFlushAsync(WrittenEnd));
 
     /// <summary>Makes what was written durable, and tells the disks so in order.</summary>
     public async ValueTask FlushAsync()

@@ -127,6 +127,7 @@ public sealed partial class LogWriter
         await WriteJobsAsync(jobs);
         if (flush && (_servedFlush is not null || _pipe.HasUnflushed))
         {
+            await _pipe.WriteAheadAsync();
             await _pipe.FlushAsync();
         }
 

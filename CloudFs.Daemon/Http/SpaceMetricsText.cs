@@ -55,7 +55,7 @@ internal static class SpaceMetricsText
     private static void AddWritten(MetricsText text, EngineCounters engine)
     {
         const string Name = "cloudfs_device_written_bytes_total";
-        text.Begin(Name, "counter", "Bytes written to the device, by what they are; the sum is all.");
+        text.Begin(Name, "counter", "Bytes written to the device, by what they are; the sum is all but what is written ahead.");
         foreach (var (kind, bytes) in ((string, ulong)[])
         [
             ("new", engine.NewBytes), ("relocated", engine.RelocatedBytes), ("index", engine.IndexBytes),
@@ -64,5 +64,9 @@ internal static class SpaceMetricsText
         {
             text.Labelled(Name, "kind", kind, bytes);
         }
+
+        text.Counter(
+            "cloudfs_device_ahead_bytes_total",
+            "Bytes of zeroes written ahead of the log, once for each place of a file that was never written.", engine.AheadBytes);
     }
 }

@@ -151,6 +151,17 @@ internal sealed class MemoryDevice : IBlockDevice
     public ValueTask<bool> TryReserveAsync(ulong offset, ulong length) =>
         ValueTask.FromResult(Faults is not { NoRoomBelow: true });
 
+    /// <summary>True to tell what was never written, as a file does.</summary>
+    public bool TellsUnwritten { get; set; }
+
+    public (ulong Offset, ulong Length) FindUnwritten(ulong offset, ulong length)
+    {
+        lock (_lock)
+        {
+            return TellsUnwritten ? _visible.FindUnwritten(offset, offset + length) : default;
+        }
+    }
+
     /// <summary>The process dies: the kernel keeps what it was given. The old instance can write no more.</summary>
     public MemoryDevice Kill()
     {
@@ -306,6 +317,7 @@ internal sealed class MemoryDevice : IBlockDevice
             Digest = Digest,
             RefusesWrite = RefusesWrite,
             LastFlush = LastFlush,
+            TellsUnwritten = TellsUnwritten,
         };
 
     private void KeepSector(SparseBytes found, int write, int at)

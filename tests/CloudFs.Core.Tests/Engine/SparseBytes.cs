@@ -25,6 +25,23 @@ internal sealed class SparseBytes
     /// <summary>The offsets of chunks that were ever written.</summary>
     public IReadOnlyList<ulong> Written => [.. _chunks.Keys.Order().Select(index => index * ChunkBytes)];
 
+    /// <summary>The first chunks of a range that were never written.</summary>
+    public (ulong Offset, ulong Length) FindUnwritten(ulong offset, ulong end)
+    {
+        while (offset < end && _chunks.ContainsKey(offset / ChunkBytes))
+        {
+            offset = ((offset / ChunkBytes) + 1) * ChunkBytes;
+        }
+
+        var to = offset;
+        while (to < end && !_chunks.ContainsKey(to / ChunkBytes))
+        {
+            to = ((to / ChunkBytes) + 1) * ChunkBytes;
+        }
+
+        return offset < end ? (offset, Math.Min(to, end) - offset) : default;
+    }
+
     /// <summary>A copy.</summary>
     /// <param name="arena">Where it has its own chunks from; null for the same place.</param>
     public SparseBytes Fork(ChunkArena? arena = null)

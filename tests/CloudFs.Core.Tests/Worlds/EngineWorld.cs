@@ -81,6 +81,7 @@ internal sealed partial class EngineWorld : IDisposable
         {
             Faults = _faults,
             Digest = _digest,
+            TellsUnwritten = seed % 5 == 2,
         };
         _host = new SimulatedHost(simulation, _random, device) { Planted = planted, ReadCacheBytes = withReadCache ? ReadCacheBytes : 0 };
     }
