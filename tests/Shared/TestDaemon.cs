@@ -34,6 +34,9 @@ internal sealed class TestDaemon : IAsyncDisposable
     /// <summary>What the device is given at the next start: it may grow.</summary>
     public ulong SizeBytes { get; set; } = 256UL << 20;
 
+    /// <summary>Where it serves NBD.</summary>
+    public string NbdSocket => Path.Combine(Folder, "nbd.sock");
+
     public HttpClient Http { get; }
 
     public DaemonProcess Process => _daemon!;
@@ -61,6 +64,7 @@ internal sealed class TestDaemon : IAsyncDisposable
             SizeBytes = SizeBytes,
             Http = new ListenAddress(IPAddress.Loopback, 0),
             Nbd = null,
+            NbdSocket = NbdSocket,
             BufferDirectory = Folder,
         };
         _daemon = await DaemonProcess.StartAsync(options, _log, CancellationToken.None);

@@ -22,7 +22,9 @@ internal static class MetricsEndpoint
             text, exchange.Engine.GetSpace(), exchange.Engine.GetCompaction(), exchange.Engine.GetCounters());
         AddScrub(text, exchange.Engine.Scrub.GetStatus());
         AddDisks(text, [.. exchange.Engine.ListDisks().Select(disk => disk.GetStatus())]);
-        NbdMetricsText.Add(text, services.Nbd.GetMetrics());
+        var nbd = services.Nbd.GetMetrics();
+        NbdMetricsText.Add(text, nbd);
+        StageMetricsText.Add(text, exchange.Engine.Stages, exchange.Engine.GetLogDepth(), nbd);
         AddHttp(text, services);
         AddProcess(text, services.Facts);
         exchange.Response.ContentType = Type;
