@@ -126,6 +126,9 @@ internal static class MetricsEndpoint
         text.Begin("cloudfs_build_info", "gauge", "1, labelled with the version.");
         text.Labelled("cloudfs_build_info", "version", ProductVersion.Text, 1);
         text.Gauge("cloudfs_uptime_seconds", "Since the process started.", Math.Round(facts.Uptime.TotalSeconds, 3));
+        text.Gauge(
+            "process_start_time_seconds", "When the process started, since 1970.",
+            facts.Started.ToUnixTimeMilliseconds() / 1000.0);
         text.Gauge("process_resident_memory_bytes", "Resident memory.", Environment.WorkingSet);
         text.Gauge("cloudfs_managed_memory_bytes", "Memory of the managed heap.", GC.GetTotalMemory(false));
         text.Gauge("cloudfs_threads", "Threads of the pool.", ThreadPool.ThreadCount);
