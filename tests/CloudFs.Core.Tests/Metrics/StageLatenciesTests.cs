@@ -59,6 +59,35 @@ public sealed class StageLatenciesTests
     }
 
     [Fact]
+    public async Task Writes_that_share_an_entry_are_measured_as_one()
+    {
+        await using var engine = await EngineHarness.OpenAsync(new MemoryDevice(EngineHarness.DeviceBytes));
+        var disk = await engine.CreateDiskAsync(new DiskSpec(1 << 30), None);
+        var before = engine.Stages.Seal.Read().Count;
+        var writer = new Thread(() =>
+        {
+            var batch = new WriteBatch();
+            var data = new byte[PageBytes];
+            data[0] = 1;
+            for (var round = 0; round <= StageLatencies.Every; round++)
+            {
+                for (ulong page = 0; page < 3; page++)
+                {
+                    Assert.True(batch.TryAdd(data, page * PageBytes, 0, PageBytes));
+                }
+
+                AssertDone(disk.WriteAsync(batch, false, None));
+                batch.Clear();
+            }
+        });
+        writer.Start();
+        writer.Join();
+
+        // The first round is on no disk yet; the second is this thread's first.
+        Assert.Equal(1, engine.Stages.Seal.Read().Count - before);
+    }
+
+    [Fact]
     public async Task What_the_device_has_not_yet_is_told()
     {
         await using var engine = await EngineHarness.OpenAsync(new MemoryDevice(EngineHarness.DeviceBytes));
