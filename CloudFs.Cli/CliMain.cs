@@ -16,7 +16,7 @@ internal static class CliMain
         typeof(NewDiskCommand), typeof(DisksCommand), typeof(InfoCommand), typeof(RenameCommand), typeof(ResizeCommand),
         typeof(DeleteDiskCommand), typeof(ReadCommand), typeof(WriteCommand), typeof(ImportCommand),
         typeof(ExportCommand), typeof(VerifyCommand), typeof(NukeCommand), typeof(UpCommand), typeof(DownCommand),
-        typeof(StatusCommand), typeof(ScrubCommand),
+        typeof(StatusCommand), typeof(ScrubCommand), typeof(TopCommand),
     ];
 
     public static async Task<int> RunAsync(string[] arguments, CommandIo io, CancellationToken cancellation)
@@ -74,6 +74,7 @@ internal static class CliMain
         ImportCommand c => DataVerbs.ImportAsync(c, io, cancellation),
         ExportCommand c => DataVerbs.ExportAsync(c, io, cancellation),
         ScrubCommand c => ScrubVerb.RunAsync(c, io, cancellation),
+        TopCommand c => TopVerb.RunAsync(c, io, cancellation),
         VerifyCommand c => VerifyVerb.RunAsync(c, io, cancellation),
         NukeCommand c => DeviceVerb.NukeAsync(c, io),
         UpCommand c => LocalVerbs.UpAsync(c, io, cancellation),

@@ -22,6 +22,9 @@ internal sealed class CommandIo
     /// <summary>True when standard error is a terminal: progress is shown there.</summary>
     public required bool ShowsProgress { get; init; }
 
+    /// <summary>The terminal that standard output is; null when it is none.</summary>
+    public Terminal? Terminal { get; init; }
+
     public Func<string, string?> Environment { get; init; } = System.Environment.GetEnvironmentVariable;
 
     public static CommandIo Standard() => new()
@@ -33,6 +36,7 @@ internal sealed class CommandIo
         Answers = Console.In,
         IsInteractive = !Console.IsInputRedirected && !Console.IsErrorRedirected,
         ShowsProgress = !Console.IsErrorRedirected,
+        Terminal = Terminal.Standard(),
     };
 
     /// <summary>A line of the result, on standard output.</summary>

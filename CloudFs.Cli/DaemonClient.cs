@@ -29,7 +29,7 @@ internal sealed class DaemonClient : IDisposable
     }
 
     /// <summary>The daemon's address, as people write it.</summary>
-    private string Where => _base.GetLeftPart(UriPartial.Authority);
+    public string Where => _base.GetLeftPart(UriPartial.Authority);
 
     /// <summary>The daemon that an option names, else the environment, else the local one.</summary>
     public static DaemonClient For(string? option, CommandIo io)
@@ -63,6 +63,26 @@ internal sealed class DaemonClient : IDisposable
     {
         using var answer = await SendAsync(new HttpRequestMessage(HttpMethod.Post, path), cancellation);
         return await ReadAsync(answer, type, cancellation);
+    }
+
+    /// <summary>Text, all of it within a time: who looks again and again must not hang with a daemon that does.</summary>
+    public async Task<string> GetTextAsync(string path, TimeSpan within, CancellationToken cancellation)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        limit.CancelAfter(within);
+        try
+        {
+            using var answer = await SendAsync(new HttpRequestMessage(HttpMethod.Get, path), limit.Token);
+            return await answer.Content.ReadAsStringAsync(limit.Token);
+        }
+        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
+        {
+            throw new CommandException($"the daemon at {Where} did not answer within {within.TotalSeconds:0} s");
+        }
+        catch (Exception broken) when (broken is IOException or HttpRequestException)
+        {
+            throw new CommandException($"the daemon at {Where} broke off: {broken.Message}");
+        }
     }
 
     public async Task DeleteAsync(string path, CancellationToken cancellation)

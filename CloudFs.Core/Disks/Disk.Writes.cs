@@ -38,6 +38,7 @@ public sealed partial class Disk
         var status = CheckRange(0, batch.End);
         if (status == IoStatus.Ok)
         {
+            batch.Draft.Stages = _services.Stages;
             _services.Io.AddWritten(batch.Bytes);
             (status, _) = await AppendAsync(batch.Draft, batch.Data, default, batch.End / EntryLayout.SectorSize, cancellation);
         }
@@ -51,7 +52,7 @@ public sealed partial class Disk
         var status = CheckRange(offset, length);
         var lba = offset / EntryLayout.SectorSize;
         var left = length / EntryLayout.SectorSize;
-        var draft = WriteDraft.Rent();
+        var draft = WriteDraft.Rent(_services.Stages);
         try
         {
             while (status == IoStatus.Ok && left > 0)
@@ -122,7 +123,7 @@ public sealed partial class Disk
     private async ValueTask<(IoStatus Status, DiskVersion Version)> AppendDataAsync(
         ulong lba, ReadOnlyMemory<byte> data, WriteCondition condition, CancellationToken cancellation)
     {
-        var draft = WriteDraft.Rent();
+        var draft = WriteDraft.Rent(_services.Stages);
         try
         {
             _services.Io.AddWritten(data.Length);

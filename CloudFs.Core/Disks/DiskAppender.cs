@@ -63,6 +63,7 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
     /// </summary>
     public void Note(WriteDraft draft, ReadOnlySpan<byte> data, in AppendOutcome appended)
     {
+        draft.Watch.End(isAppended: !appended.Position.IsNone);
         if (appended.Position.IsNone)
         {
             return;
@@ -241,12 +242,15 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
             Extents = draft.Extents,
             Pages = draft.Pages,
         };
+        draft.Watch.Resume();
         var done = EntrySealer.Seal(entry, destination);
         draft.CopyBody(data, destination[done.HeaderLength..]);
+        draft.Watch.Sealed();
         services.Log.Publish(size, owner, entry.Lsn, done.Id);
         _token = done.Token;
         state.Advance(head.Next(entry, done, null), null, head.Id, position, size.Bytes);
         state.ApplyExtents(draft.Extents, entry.Lsn, position);
+        draft.Watch.Applied();
         if (draft.IsZeroOnly)
         {
             services.Segments.Relieve();

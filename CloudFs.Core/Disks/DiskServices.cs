@@ -1,5 +1,6 @@
 using CloudFs.Core.Index;
 using CloudFs.Core.Log;
+using CloudFs.Core.Metrics;
 using CloudFs.Core.Primitives;
 using CloudFs.Core.Trees;
 
@@ -38,6 +39,9 @@ public sealed class DiskServices
     public DiskCatalog Disks { get; } = new();
 
     public IoCounters Io { get; } = new();
+
+    /// <summary>How long things take.</summary>
+    public StageLatencies Stages => Log.Stages;
 
     /// <summary>Which pages are written more often than others.</summary>
     public required HeatMap Heat { get; init; }

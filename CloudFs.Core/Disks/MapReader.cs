@@ -25,6 +25,7 @@ internal sealed class MapReader(DiskServices services, DiskState state, Lock gat
     public async ValueTask<(TreeRead Status, int Count, ulong To)> FindAsync(ulong lba, ulong end, Memory<MappedExtent> into)
     {
         var pieces = ArrayPool<MappedExtent>.Shared.Rent(Pieces);
+        var began = services.Stages.BeginLookup();
         try
         {
             for (var looks = 0; looks < LooksMax; looks++)
@@ -41,6 +42,7 @@ internal sealed class MapReader(DiskServices services, DiskState state, Lock gat
                 var (status, found, until) = await FillAsync(tree, pieces.AsMemory(0, count), to, into);
                 if (status == TreeRead.Ok)
                 {
+                    services.Stages.EndLookup(began);
                     return (status, found, until);
                 }
 

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using CloudFs.Core.Format;
 using CloudFs.Core.Index;
 using CloudFs.Core.Log;
+using CloudFs.Core.Metrics;
 using CloudFs.Core.Primitives;
 
 namespace CloudFs.Core.Disks;
@@ -37,6 +38,12 @@ internal sealed class WriteDraft
     /// <summary>The hashed pages, in order.</summary>
     public ReadOnlySpan<PageRecord> Pages => _pages.AsSpan(0, _pageCount);
 
+    /// <summary>Measures some of the entries that are made of it.</summary>
+    public EntryWatch Watch { get; } = new();
+
+    /// <summary>Where the watch counts, from the next entry on; null for nowhere.</summary>
+    public StageLatencies? Stages { get; set; }
+
     /// <summary>Bytes of the body.</summary>
     public int BodyLength { get; private set; }
 
@@ -47,20 +54,22 @@ internal sealed class WriteDraft
     public AppendSize Size => AppendSize.OfEntry(_extentCount, _pageCount, BodyLength);
 
     /// <summary>An empty one.</summary>
-    public static WriteDraft Rent()
+    public static WriteDraft Rent(StageLatencies? stages = null)
     {
         if (!Pool.TryTake(out var draft))
         {
-            return new WriteDraft();
+            return new WriteDraft { Stages = stages };
         }
 
         Interlocked.Decrement(ref _pooled);
+        draft.Stages = stages;
         return draft;
     }
 
     public static void Return(WriteDraft draft)
     {
         draft.Clear();
+        draft.Stages = null;
         if (Interlocked.Increment(ref _pooled) > PoolMax)
         {
             Interlocked.Decrement(ref _pooled);
@@ -77,10 +86,12 @@ internal sealed class WriteDraft
     public int Cut(ulong lba, ReadOnlySpan<byte> data)
     {
         Clear();
+        Watch.Begin(Stages);
         var skew = (int)(lba % EntryLayout.PageSectors) * EntryLayout.SectorSize;
         var taken = Math.Min(data.Length, EntryLayout.MaxBodyLength - skew);
         LayOut(lba, data, 0, taken);
         Hash(0, data);
+        Watch.Pause();
         return taken;
     }
 
@@ -96,8 +107,10 @@ internal sealed class WriteDraft
         var (extents, pages, body) = (_extentCount, _pageCount, BodyLength);
         if (extents == 0)
         {
+            Watch.Begin(Stages);
             LayOut(lba, data, start, length);
             Hash(0, data);
+            Watch.Pause();
             return true;
         }
 
@@ -115,18 +128,26 @@ internal sealed class WriteDraft
             return false;
         }
 
+        Watch.Resume();
         Hash(pages, data);
+        Watch.Pause();
         return true;
     }
 
     /// <summary>Forgets what it was cut from.</summary>
-    public void Clear() => (_extentCount, _pageCount, BodyLength) = (0, 0, 0);
+    public void Clear()
+    {
+        Watch.End(isAppended: false);
+        (_extentCount, _pageCount, BodyLength) = (0, 0, 0);
+    }
 
     /// <summary>Makes a run of zeroes, of any length up to 2^32 - 1 sectors.</summary>
     public void SetZero(ulong lba, uint sectors)
     {
         Clear();
+        Watch.Begin(Stages);
         Extend(lba, sectors, ExtentKind.Zero);
+        Watch.Pause();
     }
 
     /// <summary>Copies the body's pages out of the data that was cut.</summary>

@@ -2,6 +2,8 @@ using CloudFs.Core.Devices;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Format;
 using CloudFs.Core.Layout;
+using CloudFs.Core.Log;
+using CloudFs.Core.Metrics;
 using CloudFs.Core.Primitives;
 using CloudFs.Core.Recovery;
 using CloudFs.Core.Scrub;
@@ -143,6 +145,12 @@ public sealed class StorageEngine : IAsyncDisposable
 
     /// <summary>Compacts every sealed segment now.</summary>
     internal Task<bool> CompactAsync() => _upkeep.Housekeeper.CompactAsync();
+
+    /// <summary>How long things take.</summary>
+    public StageLatencies Stages => _services.Stages;
+
+    /// <summary>What waits for the device.</summary>
+    public LogDepth GetLogDepth() => _services.Log.GetDepth();
 
     /// <summary>What the room on the device is used for.</summary>
     public SpaceReport GetSpace()

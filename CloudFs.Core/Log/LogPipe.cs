@@ -1,5 +1,6 @@
 using CloudFs.Core.Devices;
 using CloudFs.Core.Layout;
+using CloudFs.Core.Metrics;
 using CloudFs.Core.Primitives;
 
 namespace CloudFs.Core.Log;
@@ -40,10 +41,16 @@ internal sealed class LogPipe(
     /// <summary>Counters for metrics.</summary>
     public LogCounters Counters { get; } = new();
 
+    /// <summary>How long things take.</summary>
+    public StageLatencies Stages { get; } = new(runtime.Time);
+
     /// <summary>Writes a commit; its slot is free then.</summary>
     public async ValueTask WriteAsync(OpenCommit commit)
     {
+        var began = Stages.Now;
+        Stages.Queue.Add(began - commit.ClosedAt);
         await WriteAsync(commit.Position.Use, commit.Position.Offset, commit.Bytes, commit.Position.Offset);
+        Stages.DeviceWrite.Add(Stages.Now - began);
         Counters.AddCommit(commit.Length);
         WrittenEnd = commit.Position.Plus(commit.Length);
         Claimed = commit.Claim;
@@ -109,11 +116,13 @@ internal sealed class LogPipe(
     public async ValueTask FlushAsync()
     {
         var flushed = WrittenEnd;
+        var began = Stages.Now;
         if (runtime.Planted != PlantedBug.SkipFlush)
         {
             await device.FlushAsync();
         }
 
+        Stages.Flush.Add(Stages.Now - began);
         Counters.AddFlush();
         Volatile.Write(ref _durable, Math.Max(_durable, flushed.Value));
         foreach (var commit in _unflushed)

@@ -54,3 +54,8 @@ public sealed record LogEnd(
     /// <summary>The end of a log in which nothing was ever written.</summary>
     public static LogEnd Empty => new(-1, new LogPosition(1, 0), null, 1, -1);
 }
+
+/// <summary>What the log has taken and the device has not yet.</summary>
+/// <param name="Commits">Closed commits, the one that is being written among them.</param>
+/// <param name="Bytes">Bytes in the log's buffer, those of the open commit too.</param>
+public readonly record struct LogDepth(int Commits, long Bytes);

@@ -1,5 +1,6 @@
 using CloudFs.Core.Devices;
 using CloudFs.Core.Layout;
+using CloudFs.Core.Metrics;
 using CloudFs.Core.Primitives;
 
 namespace CloudFs.Core.Log;
@@ -82,6 +83,9 @@ public sealed partial class LogWriter
     /// <summary>Counters for metrics.</summary>
     public LogCounters Counters => _pipe.Counters;
 
+    /// <summary>How long things take.</summary>
+    public StageLatencies Stages => _pipe.Stages;
+
     /// <summary>Tells whoever keeps house that a segment was taken (so the next must be prepared) or room is short.</summary>
     public Action? Upkeep { get; set; }
 
@@ -94,6 +98,16 @@ public sealed partial class LogWriter
         lock (Gate)
         {
             return _segments.TryLocate(End.Use, out _) ? (ulong)(DeviceGeometry.SegmentBytes - End.Offset) : 0;
+        }
+    }
+
+    /// <summary>What waits for the device.</summary>
+    public LogDepth GetDepth()
+    {
+        lock (Gate)
+        {
+            var (commits, bytes) = _buffer.InUse();
+            return new LogDepth(commits - (_open is null ? 0 : 1), bytes);
         }
     }
 
@@ -312,6 +326,7 @@ public sealed partial class LogWriter
         _catalog!.TakeCopies(open);
         _end = open.Position.Plus(open.Length);
         _dataEnd = content == CommitContent.Mark ? _dataEnd : _end;
+        open.ClosedAt = Stages.Now;
         _jobs.Enqueue(new LogJob(open, null, -1, 0, 0));
         _open = null;
         _wake.Set();

@@ -40,6 +40,9 @@ internal sealed class OpenCommit(WriteBuffer buffer, int slot, LogPosition posit
     /// <summary>Bytes on the device once closed; 0 until then.</summary>
     public int Length { get; private set; }
 
+    /// <summary>When it was closed, on the clock of the log's latencies.</summary>
+    public long ClosedAt { get; set; }
+
     /// <summary>Up to where it says the log was durable, once closed.</summary>
     public LogPosition Claim { get; private set; }
 

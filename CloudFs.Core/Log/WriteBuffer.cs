@@ -104,6 +104,22 @@ public sealed class WriteBuffer
     /// <summary>Bytes of the slot that are whole, from its start: a record's room, then items.</summary>
     public int FilledOf(int slot) => (int)Volatile.Read(ref Word(At(slot, FilledOffset)));
 
+    /// <summary>How many slots are in use, and the bytes that are whole in them.</summary>
+    public (int Slots, long Bytes) InUse()
+    {
+        var (slots, bytes) = (0, 0L);
+        for (var slot = 0; slot < Slots; slot++)
+        {
+            if (SequenceOf(slot) != 0)
+            {
+                slots++;
+                bytes += FilledOf(slot);
+            }
+        }
+
+        return (slots, bytes);
+    }
+
     /// <summary>Begins a commit in a free slot.</summary>
     public void Open(int slot, ulong sequence, LogPosition position, int filled)
     {

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using CloudFs.Core.Metrics;
 
 namespace CloudFs.Daemon.Http;
 
@@ -31,6 +32,23 @@ internal sealed class MetricsText
         }
 
         _text.Append("\"} ").Append(Number(value)).Append('\n');
+    }
+
+    /// <summary>One of a histogram's sets of buckets, told apart by a label; its times in seconds.</summary>
+    public void Histogram(string name, string label, string labelValue, LatencySnapshot latency)
+    {
+        const double Nanos = 1e9;
+        long count = 0;
+        for (var i = 0; i < latency.Counts.Count; i++)
+        {
+            count += latency.Counts[i];
+            var bound = i < LatencyHistogram.Bounds ? Number(LatencyHistogram.BoundNanos(i) / Nanos) : "+Inf";
+            _text.Append(name).Append("_bucket{").Append(label).Append("=\"").Append(labelValue).Append("\",le=\"")
+                .Append(bound).Append("\"} ").Append(count).Append('\n');
+        }
+
+        Labelled(name + "_sum", label, labelValue, latency.Nanos / Nanos);
+        Labelled(name + "_count", label, labelValue, count);
     }
 
     public override string ToString() => _text.ToString();

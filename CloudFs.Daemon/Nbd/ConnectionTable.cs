@@ -147,6 +147,15 @@ internal sealed class ConnectionTable : IDisposable
         return sum;
     }
 
+    /// <summary>Requests of all connections that were taken and whose reply has not left yet.</summary>
+    public int InFlight()
+    {
+        lock (_gate)
+        {
+            return _established.Sum(connection => connection.InFlight);
+        }
+    }
+
     /// <summary>
     /// Takes in nothing more, ends the handshakes, and has the others end what is under way; the task ends with the
     /// last of them.

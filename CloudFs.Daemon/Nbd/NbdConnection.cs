@@ -25,6 +25,7 @@ internal sealed class NbdConnection : IHandshakeHost
     private readonly ServerServices _services;
     private bool _isStopping;
     private string? _abortReason;
+    private RequestLoop? _requests;
 
     public NbdConnection(
         PeerSocket socket, IExportCatalog catalog, ConnectionTable table, ServerServices services)
@@ -36,6 +37,9 @@ internal sealed class NbdConnection : IHandshakeHost
     }
 
     public NbdCounters Counters { get; } = new();
+
+    /// <summary>Requests that were taken and whose reply has not left yet.</summary>
+    public int InFlight => Volatile.Read(ref _requests)?.InFlight ?? 0;
 
     /// <summary>When it was accepted, on the clock of Environment.TickCount64. The table's.</summary>
     public long AcceptedAt { get; } = Environment.TickCount64;
@@ -114,11 +118,13 @@ internal sealed class NbdConnection : IHandshakeHost
         _services.Log.Attached(_socket.Peer, disk);
         var target = new GuardedTarget(export.Target, _services.Log, _services.Defects);
         var loop = new LoopServices(
-            _services.Options, _services.Pool, _services.Shared, Counters, () => IsStopping, _services.Log);
+            _services.Options, _services.Pool, _services.Shared, Counters, _services.Latencies, () => IsStopping,
+            _services.Log);
         using (var requests = new RequestLoop(_socket, target, export.Session, loop))
         {
             try
             {
+                Volatile.Write(ref _requests, requests);
                 requests.Run();
             }
             finally

@@ -1,3 +1,5 @@
+using CloudFs.Core.Metrics;
+
 namespace CloudFs.Daemon.Nbd;
 
 /// <summary>What the NBD server has done and does, at one moment. Totals only grow.</summary>
@@ -32,4 +34,16 @@ public sealed record NbdMetrics
 
     /// <summary>Bytes under way that count against the limit on all connections together.</summary>
     public required long SharedBytes { get; init; }
+
+    /// <summary>Requests that were taken and whose reply has not left yet.</summary>
+    public required int InFlight { get; init; }
+
+    /// <summary>How long some of the requests took, by command, from parsed to replied.</summary>
+    public required IReadOnlyList<(string Command, LatencySnapshot Latency)> Latencies { get; init; }
+
+    /// <summary>How long it took to parse some of the requests.</summary>
+    public required LatencySnapshot Parse { get; init; }
+
+    /// <summary>How long it took to send the replies of some of them.</summary>
+    public required LatencySnapshot Reply { get; init; }
 }

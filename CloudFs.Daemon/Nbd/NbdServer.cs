@@ -132,6 +132,10 @@ public sealed class NbdServer : IAsyncDisposable
             BytesWritten = sum.BytesWritten,
             Errors = sum.Errors,
             SharedBytes = _services.Shared.Used,
+            InFlight = _table.InFlight(),
+            Latencies = _services.Latencies.Requests(),
+            Parse = _services.Latencies.Parse.Read(),
+            Reply = _services.Latencies.Reply.Read(),
         };
     }
 

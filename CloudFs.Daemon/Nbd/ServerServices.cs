@@ -21,6 +21,8 @@ internal sealed class ServerServices(NbdServerOptions options, ILogger log)
 
     public SharedBudget Shared { get; } = new(options.MaxBytes);
 
+    public NbdLatencies Latencies { get; } = new();
+
     public long Refused => Interlocked.Read(ref _refused);
 
     public long ProtocolErrors => Interlocked.Read(ref _protocolErrors);

@@ -11,6 +11,7 @@ public sealed class CommandLineTests
     [InlineData("newdisk --help", "help-newdisk.txt")]
     [InlineData("import --help", "help-import.txt")]
     [InlineData("up --help", "help-up.txt")]
+    [InlineData("top --help", "help-top.txt")]
     public async Task Help_is_as_it_was(string arguments, string golden)
     {
         var io = TestIo.Create();
@@ -44,6 +45,12 @@ public sealed class CommandLineTests
     [InlineData("disks --daemon https://127.0.0.1:1")]
     [InlineData("disks --json --json")]
     [InlineData("disks what else")]
+    [InlineData("top --interval")]
+    [InlineData("top --interval 0")]
+    [InlineData("top --interval 200ms")]
+    [InlineData("top --interval 2d")]
+    [InlineData("top --count 0")]
+    [InlineData("top --count many")]
     public async Task A_mistake_is_one_line_and_status_2(string arguments)
     {
         var io = TestIo.Create();

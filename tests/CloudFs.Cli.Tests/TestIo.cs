@@ -1,15 +1,16 @@
 using System.Text;
+using CloudFs.Tests.Shared;
 
 namespace CloudFs.Cli.Tests;
 
 /// <summary>Standard streams that a test can look at. Nobody is there to be asked unless answers are given.</summary>
 internal sealed class TestIo
 {
-    private readonly StringWriter _out = new() { NewLine = "\n" };
-    private readonly StringWriter _error = new() { NewLine = "\n" };
+    private readonly LogText _out = new();
+    private readonly LogText _error = new();
     private readonly MemoryStream _data = new();
 
-    private TestIo(byte[] input, string? answers, IReadOnlyDictionary<string, string>? environment)
+    private TestIo(byte[] input, string? answers, IReadOnlyDictionary<string, string>? environment, Terminal? terminal)
     {
         Io = new CommandIo
         {
@@ -20,6 +21,7 @@ internal sealed class TestIo
             Answers = new StringReader(answers ?? string.Empty),
             IsInteractive = answers is not null,
             ShowsProgress = false,
+            Terminal = terminal,
             Environment = name => environment?.GetValueOrDefault(name),
         };
     }
@@ -33,8 +35,9 @@ internal sealed class TestIo
     public byte[] Data => _data.ToArray();
 
     public static TestIo Create(
-        byte[]? input = null, string? answers = null, IReadOnlyDictionary<string, string>? environment = null) =>
-        new(input ?? [], answers, environment);
+        byte[]? input = null, string? answers = null, IReadOnlyDictionary<string, string>? environment = null,
+        Terminal? terminal = null) =>
+        new(input ?? [], answers, environment, terminal);
 
     public static TestIo WithInput(string text) => Create(Encoding.UTF8.GetBytes(text));
 

@@ -34,6 +34,12 @@ internal sealed class TestDaemon : IAsyncDisposable
     /// <summary>What the device is given at the next start: it may grow.</summary>
     public ulong SizeBytes { get; set; } = 256UL << 20;
 
+    /// <summary>Where it serves HTTP from the next start on; 0 for any port that is free.</summary>
+    public int HttpPort { get; set; }
+
+    /// <summary>Where it serves NBD.</summary>
+    public string NbdSocket => Path.Combine(Folder, "nbd.sock");
+
     public HttpClient Http { get; }
 
     public DaemonProcess Process => _daemon!;
@@ -59,8 +65,9 @@ internal sealed class TestDaemon : IAsyncDisposable
         {
             DevicePath = DevicePath,
             SizeBytes = SizeBytes,
-            Http = new ListenAddress(IPAddress.Loopback, 0),
+            Http = new ListenAddress(IPAddress.Loopback, HttpPort),
             Nbd = null,
+            NbdSocket = NbdSocket,
             BufferDirectory = Folder,
         };
         _daemon = await DaemonProcess.StartAsync(options, _log, CancellationToken.None);

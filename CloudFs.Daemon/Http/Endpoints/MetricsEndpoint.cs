@@ -22,7 +22,9 @@ internal static class MetricsEndpoint
             text, exchange.Engine.GetSpace(), exchange.Engine.GetCompaction(), exchange.Engine.GetCounters());
         AddScrub(text, exchange.Engine.Scrub.GetStatus());
         AddDisks(text, [.. exchange.Engine.ListDisks().Select(disk => disk.GetStatus())]);
-        NbdMetricsText.Add(text, services.Nbd.GetMetrics());
+        var nbd = services.Nbd.GetMetrics();
+        NbdMetricsText.Add(text, nbd);
+        StageMetricsText.Add(text, exchange.Engine.Stages, exchange.Engine.GetLogDepth(), nbd);
         AddHttp(text, services);
         AddProcess(text, services.Facts);
         exchange.Response.ContentType = Type;
@@ -124,6 +126,9 @@ internal static class MetricsEndpoint
         text.Begin("cloudfs_build_info", "gauge", "1, labelled with the version.");
         text.Labelled("cloudfs_build_info", "version", ProductVersion.Text, 1);
         text.Gauge("cloudfs_uptime_seconds", "Since the process started.", Math.Round(facts.Uptime.TotalSeconds, 3));
+        text.Gauge(
+            "process_start_time_seconds", "When the process started, since 1970.",
+            facts.Started.ToUnixTimeMilliseconds() / 1000.0);
         text.Gauge("process_resident_memory_bytes", "Resident memory.", Environment.WorkingSet);
         text.Gauge("cloudfs_managed_memory_bytes", "Memory of the managed heap.", GC.GetTotalMemory(false));
         text.Gauge("cloudfs_threads", "Threads of the pool.", ThreadPool.ThreadCount);

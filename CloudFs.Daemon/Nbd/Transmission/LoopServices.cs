@@ -6,5 +6,6 @@ internal sealed record LoopServices(
     BufferPool Pool,
     SharedBudget Shared,
     NbdCounters Counters,
+    NbdLatencies Latencies,
     Func<bool> IsStopping,
     ILogger Log);

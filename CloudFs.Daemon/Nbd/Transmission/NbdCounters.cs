@@ -37,10 +37,13 @@ internal sealed class NbdCounters
         }
     }
 
+    /// <summary>The kind of a command.</summary>
+    public static int KindOf(NbdCommand command) => Math.Min((int)command, Kinds - 1);
+
     /// <summary>Counts a request; the connection's own thread alone.</summary>
     public void AddRequest(NbdCommand command)
     {
-        ref var count = ref _requests[Math.Min((int)command, Kinds - 1)];
+        ref var count = ref _requests[KindOf(command)];
         Volatile.Write(ref count, count + 1);
     }
 

@@ -6,7 +6,7 @@ namespace CloudFs.Daemon.Nbd.Transmission;
 /// Replies in the order in which they leave: runs of small ones written one after the other into buffers of the
 /// batch's own, and buffers with payload. Filled under the outbox's lock, then sent by whoever owns the socket.
 /// </summary>
-internal sealed class OutBatch(BufferPool pool)
+internal sealed class OutBatch(BufferPool pool, NbdLatencies latencies)
 {
     // A gathering send may carry 1,024 pieces; beyond some dozens a call costs less than the copying in it.
     private const int MaxPieces = 64;
@@ -16,10 +16,12 @@ internal sealed class OutBatch(BufferPool pool)
 
     private readonly List<Segment> _segments = [];
     private readonly IoVector[] _pieces = new IoVector[MaxPieces];
+    private readonly List<(int Segment, ReplyMark Mark)> _marks = [];
     private PooledBuffer? _small;
     private int _smallEnd;
     private int _sentSegments;
     private int _sentInFirst;
+    private int _sentMarks;
 
     public bool IsEmpty => _segments.Count == 0;
 
@@ -51,6 +53,15 @@ internal sealed class OutBatch(BufferPool pool)
     /// <summary>A buffer with header and payload; the batch takes over the caller's use of it.</summary>
     public void Add(PooledBuffer buffer, int start, int length, int requests) =>
         _segments.Add(new Segment(buffer, start, length, requests));
+
+    /// <summary>The reply that was added last is measured, unless the mark is empty.</summary>
+    public void Note(in ReplyMark mark)
+    {
+        if (mark.ParsedAt != 0)
+        {
+            _marks.Add((_segments.Count - 1, mark));
+        }
+    }
 
     /// <summary>
     /// Sends what the socket takes without waiting. True when all is sent; otherwise <paramref name="error"/> is an
@@ -111,6 +122,11 @@ internal sealed class OutBatch(BufferPool pool)
         }
 
         _sentInFirst = (int)left;
+        while (_sentMarks < _marks.Count && _marks[_sentMarks].Segment < _sentSegments)
+        {
+            latencies.Sent(_marks[_sentMarks++].Mark);
+        }
+
         return requests;
     }
 
@@ -119,6 +135,8 @@ internal sealed class OutBatch(BufferPool pool)
         _segments.Clear();
         _sentSegments = 0;
         _sentInFirst = 0;
+        _marks.Clear();
+        _sentMarks = 0;
         _small?.Release();
         _small = null;
     }

@@ -38,20 +38,22 @@ internal sealed class Outbox : IThreadPoolWorkItem, IDisposable
     /// <param name="socket">Where to.</param>
     /// <param name="window">What is told that replies have left.</param>
     /// <param name="pool">For small replies.</param>
+    /// <param name="latencies">Told when replies have left that are measured.</param>
     /// <param name="mayWaitOn">
     /// Asked about once a second while the peer takes nothing, with the time for which it has not; false breaks the
     /// connection.
     /// </param>
     /// <param name="log">For defects.</param>
     public Outbox(
-        PeerSocket socket, InFlightWindow window, BufferPool pool, Func<TimeSpan, bool> mayWaitOn, ILogger log)
+        PeerSocket socket, InFlightWindow window, BufferPool pool, NbdLatencies latencies, Func<TimeSpan, bool> mayWaitOn,
+        ILogger log)
     {
         _socket = socket;
         _window = window;
         _mayWaitOn = mayWaitOn;
         _log = log;
-        _filling = new OutBatch(pool);
-        _leaving = new OutBatch(pool);
+        _filling = new OutBatch(pool, latencies);
+        _leaving = new OutBatch(pool, latencies);
     }
 
     private enum SendResult
@@ -61,31 +63,34 @@ internal sealed class Outbox : IThreadPoolWorkItem, IDisposable
         Broken,
     }
 
-    public void AddSimple(NbdError error, ulong cookie)
+    public void AddSimple(NbdError error, ulong cookie, in ReplyMark mark)
     {
         lock (_gate)
         {
             ReplyWriter.WriteSimple(_filling.Reserve(ReplyWriter.SimpleSize, 1), error, cookie);
+            _filling.Note(mark);
         }
     }
 
     /// <summary>Ends a structured reply without an error.</summary>
-    public void AddEnd(ulong cookie)
+    public void AddEnd(ulong cookie, in ReplyMark mark)
     {
         lock (_gate)
         {
             ReplyWriter.WriteChunk(
                 _filling.Reserve(ReplyWriter.ChunkSize, 1), ChunkFlags.Done, ChunkType.None, cookie, 0);
+            _filling.Note(mark);
         }
     }
 
     /// <summary>Ends a structured reply with an error.</summary>
-    public void AddError(NbdFailure failure, ulong cookie)
+    public void AddError(NbdFailure failure, ulong cookie, in ReplyMark mark)
     {
         lock (_gate)
         {
             var room = _filling.Reserve(ReplyWriter.ErrorHeaderSize + failure.Text.Length, 1);
             ReplyWriter.WriteError(room, failure.Error, cookie, failure.Text);
+            _filling.Note(mark);
         }
     }
 
@@ -100,11 +105,12 @@ internal sealed class Outbox : IThreadPoolWorkItem, IDisposable
     }
 
     /// <summary>Header and payload in one buffer, which is given back once it has left.</summary>
-    public void Add(PooledBuffer buffer, int start, int length, bool endsRequest)
+    public void Add(PooledBuffer buffer, int start, int length, bool endsRequest, in ReplyMark mark)
     {
         lock (_gate)
         {
             _filling.Add(buffer, start, length, endsRequest ? 1 : 0);
+            _filling.Note(mark);
         }
     }
 

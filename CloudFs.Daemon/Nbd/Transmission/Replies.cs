@@ -7,7 +7,7 @@ namespace CloudFs.Daemon.Nbd.Transmission;
 /// Answers requests in the form that was agreed on. Successes without data are simple replies even where structured
 /// ones were agreed on: they are shorter, and the protocol allows it. Any thread.
 /// </summary>
-internal sealed class Replies(Outbox outbox, in NbdSession session, NbdCounters counters)
+internal sealed class Replies(Outbox outbox, in NbdSession session, NbdCounters counters, NbdLatencies latencies)
 {
     private readonly bool _structured = session.Structured;
 
@@ -20,7 +20,7 @@ internal sealed class Replies(Outbox outbox, in NbdSession session, NbdCounters 
     {
         if (status == IoStatus.Ok)
         {
-            outbox.AddSimple(NbdError.None, request.Cookie);
+            outbox.AddSimple(NbdError.None, request.Cookie, latencies.Known(request));
             return;
         }
 
@@ -37,23 +37,24 @@ internal sealed class Replies(Outbox outbox, in NbdSession session, NbdCounters 
             return;
         }
 
+        var mark = latencies.Known(request);
         counters.AddRead(request.Length);
         if (_structured)
         {
-            AddData(request.Cookie, request.Offset, (int)request.Length, buffer, ChunkFlags.Done);
+            AddData(request.Cookie, request.Offset, (int)request.Length, buffer, ChunkFlags.Done, mark);
             return;
         }
 
         const int Start = PooledBuffer.Headroom - ReplyWriter.SimpleSize;
         ReplyWriter.WriteSimple(buffer.Span(Start, ReplyWriter.SimpleSize), NbdError.None, request.Cookie);
-        outbox.Add(buffer, Start, ReplyWriter.SimpleSize + (int)request.Length, endsRequest: true);
+        outbox.Add(buffer, Start, ReplyWriter.SimpleSize + (int)request.Length, endsRequest: true, mark);
     }
 
     /// <summary>A part of a read whose end comes by <see cref="FinishParts"/>.</summary>
     public void AddDataPart(in NbdRequest request, ulong offset, int length, PooledBuffer buffer)
     {
         counters.AddRead((uint)length);
-        AddData(request.Cookie, offset, length, buffer, ChunkFlags.None);
+        AddData(request.Cookie, offset, length, buffer, ChunkFlags.None, default);
     }
 
     /// <summary>A part of a read that is nothing but zeroes.</summary>
@@ -65,7 +66,7 @@ internal sealed class Replies(Outbox outbox, in NbdSession session, NbdCounters 
     {
         if (request.Command == NbdCommand.Read && status == IoStatus.Ok)
         {
-            outbox.AddEnd(request.Cookie);
+            outbox.AddEnd(request.Cookie, latencies.Known(request));
             return;
         }
 
@@ -74,15 +75,15 @@ internal sealed class Replies(Outbox outbox, in NbdSession session, NbdCounters 
 
     /// <summary>A whole BLOCK_STATUS reply.</summary>
     public void FinishBlockStatus(PooledBuffer buffer, int length) =>
-        outbox.Add(buffer, PooledBuffer.Headroom, length, endsRequest: true);
+        outbox.Add(buffer, PooledBuffer.Headroom, length, endsRequest: true, default);
 
-    private void AddData(ulong cookie, ulong offset, int length, PooledBuffer buffer, ChunkFlags flags)
+    private void AddData(ulong cookie, ulong offset, int length, PooledBuffer buffer, ChunkFlags flags, in ReplyMark mark)
     {
         const int Start = PooledBuffer.Headroom - ReplyWriter.DataHeaderSize;
         ReplyWriter.WriteDataHeader(
             buffer.Span(Start, ReplyWriter.DataHeaderSize), flags, cookie, offset, (uint)length);
         outbox.Add(
-            buffer, Start, ReplyWriter.DataHeaderSize + length, endsRequest: (flags & ChunkFlags.Done) != 0);
+            buffer, Start, ReplyWriter.DataHeaderSize + length, endsRequest: (flags & ChunkFlags.Done) != 0, mark);
     }
 
     private void Fail(in NbdRequest request, NbdFailure failure)
@@ -90,11 +91,11 @@ internal sealed class Replies(Outbox outbox, in NbdSession session, NbdCounters 
         counters.AddError();
         if (_structured)
         {
-            outbox.AddError(failure, request.Cookie);
+            outbox.AddError(failure, request.Cookie, latencies.Known(request));
         }
         else
         {
-            outbox.AddSimple(failure.Error, request.Cookie);
+            outbox.AddSimple(failure.Error, request.Cookie, latencies.Known(request));
         }
     }
 }

@@ -32,6 +32,7 @@ internal sealed class RequestLoop : IDisposable
     private readonly OperationRunner _runner;
     private readonly ReadPath _reads;
     private readonly WritePath _writes;
+    private readonly RequestWatch _watch;
 
     /// <summary>Flushes of the batch: what they must make durable, one that is begun later does.</summary>
     private readonly List<NbdRequest> _flushes = [];
@@ -45,14 +46,19 @@ internal sealed class RequestLoop : IDisposable
         var (pool, options) = (services.Pool, services.Options);
         _window = new InFlightWindow(
             services.Shared, NbdLimits.Piece, options.MaxBytesPerConnection, options.MaxRequestsPerConnection);
-        _outbox = new Outbox(socket, _window, pool, stalled => MayWaitOn(stalled, socket, services), services.Log);
+        _outbox = new Outbox(
+            socket, _window, pool, services.Latencies, stalled => MayWaitOn(stalled, socket, services), services.Log);
+        _watch = new RequestWatch(services.Latencies);
         Func<int, long, bool> enter = Enter;
         _input = new InputBuffer(socket, pool, _window, options.ReceiveBufferBytes, enter);
-        _replies = new Replies(_outbox, session, _counters);
+        _replies = new Replies(_outbox, session, _counters, services.Latencies);
         _runner = new OperationRunner(target, _replies, _outbox, _counters);
         _reads = new ReadPath(target, session, pool, _window, _replies, _runner, enter);
-        _writes = new WritePath(target, _input, pool, _window, _runner, Settle, enter);
+        _writes = new WritePath(target, _input, pool, _window, _runner, _watch, Settle, enter);
     }
+
+    /// <summary>Requests that were taken and whose reply has not left yet.</summary>
+    public int InFlight => _window.Requests;
 
     /// <summary>Serves requests until the client disconnects, breaks off, or the server stops.</summary>
     /// <exception cref="NbdProtocolException">The stream can't be understood any more.</exception>
@@ -102,6 +108,7 @@ internal sealed class RequestLoop : IDisposable
     private bool TryServe(in NbdRequest request)
     {
         _counters.AddRequest(request.Command);
+        _watch.Begin(request.Command);
         if (request.Command == NbdCommand.Disconnect)
         {
             return false;
@@ -125,7 +132,7 @@ internal sealed class RequestLoop : IDisposable
             return true;
         }
 
-        return TryCarryOut(request);
+        return TryCarryOut(_watch.Parsed(request));
     }
 
     private bool TryCarryOut(in NbdRequest request)

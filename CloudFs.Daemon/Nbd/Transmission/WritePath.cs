@@ -12,6 +12,7 @@ internal sealed class WritePath(
     BufferPool pool,
     InFlightWindow window,
     OperationRunner runner,
+    RequestWatch watch,
     Action settle,
     Func<int, long, bool> enter)
 {
@@ -43,7 +44,7 @@ internal sealed class WritePath(
     {
         if (request.Length > _maxInPlace)
         {
-            return enter(1, 0) && WritePieces(request);
+            return enter(1, 0) && WritePieces(watch.Parsed(request));
         }
 
         var length = (int)request.Length;
@@ -54,6 +55,8 @@ internal sealed class WritePath(
             {
                 return false;
             }
+
+            watch.BeginAgain();
         }
 
         if (!enter(1, 0))
@@ -61,10 +64,11 @@ internal sealed class WritePath(
             return false;
         }
 
-        if (!TryCollect(request))
+        var parsed = watch.Parsed(request);
+        if (!TryCollect(parsed))
         {
             Submit();
-            var isTaken = TryCollect(request);
+            var isTaken = TryCollect(parsed);
             Invariant.That(isTaken, "a write that passed the rules goes into an empty batch");
         }
 

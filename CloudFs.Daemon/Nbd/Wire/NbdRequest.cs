@@ -15,6 +15,9 @@ internal readonly record struct NbdRequest(
     /// <summary>Bytes of a header.</summary>
     public const int Size = 28;
 
+    /// <summary>When it was parsed, if it is one that is measured; else 0. Not on the wire.</summary>
+    public long ParsedAt { get; init; }
+
     /// <summary>True when the client asks that the change be durable before the reply.</summary>
     public bool IsFua => (Flags & CommandFlags.Fua) != 0;
 

@@ -145,7 +145,7 @@ public sealed class DisksEndpointTests : IAsyncLifetime
         Assert.Contains($"cloudfs_disk_lsn{{disk=\"{id}\"}} 1\n", metrics, StringComparison.Ordinal);
         Assert.Contains("cloudfs_health{status=\"ok\"} 1\n", metrics, StringComparison.Ordinal);
         Assert.All(metrics.TrimEnd('\n').Split('\n'), line => Assert.Matches(
-            """^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[a-z]+="[^"]*"\})? -?[0-9.E+-]+)$""", line));
+            """^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[a-z]+="[^"]*"(,le="[^"]+")?\})? -?[0-9.E+-]+)$""", line));
     }
 
     [Fact]

@@ -27,6 +27,9 @@ public sealed class AllocationTests
         // It is 0 as a rule. The room is for a buffer that was not pooled yet; an object for each request would need
         // four times as much.
         Assert.InRange(after - before, 0, 64 << 10);
+
+        // Those that were measured are among them.
+        Assert.All(server.Server.GetMetrics().Latencies, latency => Assert.True(latency.Latency.Count > 50, latency.Command));
     }
 
     private static void Exchange(NbdTestClient client, int count)
