@@ -23,6 +23,7 @@ var root = Context.Environment.WorkingDirectory.FullPath;
 var dist = IO.Path.Combine(root, "dist");
 var staging = IO.Path.Combine(root, "obj", "publish");
 var stamp = IO.Path.Combine(root, "obj", "publish.stamp");
+var microProject = IO.Path.Combine("bench", "CloudFs.Micro", "CloudFs.Micro.csproj");
 var testResults = IO.Path.Combine(root, "TestResults");
 
 var programs = new Dictionary<string, string>
@@ -293,6 +294,16 @@ Task("Bench")
     .IsDependentOn("packages-for-bench")
     .IsDependentOn("Publish")
     .Does(() => exitStatus = Start("bash", ["bench/run.sh"], new Dictionary<string, string> { ["CLOUDFS_DIST"] = dist }));
+
+Task("Micro")
+    .Description("measures single parts: hashes, seal, codec, index, NBD headers (--filter=*Seal* for some of them)")
+    .IsDependentOn("Restore")
+    .Does(() =>
+{
+    DotNet("build", microProject, "-c", Configuration, "--no-restore", "--nologo", "--verbosity", "quiet");
+    exitStatus = Start("dotnet", ["run", "--project", microProject, "-c", Configuration, "--no-build", "--",
+        "--artifacts", IO.Path.Combine(root, "BenchmarkDotNet.Artifacts"), "--filter", filter.Length > 0 ? filter : "*"]);
+});
 
 Task("Format")
     .Description("says where the code is not formatted as .editorconfig wants it")

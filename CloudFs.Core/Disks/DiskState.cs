@@ -46,8 +46,20 @@ public sealed class DiskState(SegmentTable segments)
     public IReadOnlyList<PinnedEntry> Pins => _pins;
 
     /// <summary>True when the view in force names that host, with that device, as a replica with data.</summary>
-    public bool IsReplica(Id160 host, Id160 device) => Head.View is { } view
-        && view.Body.Replicas.Any(replica => replica.Host == host && replica.Device == device);
+    public bool IsReplica(Id160 host, Id160 device)
+    {
+        // Asked for each write: an enumerator or a closure would be garbage then.
+        var replicas = Head.View?.Body.Replicas;
+        for (var i = 0; i < replicas?.Count; i++)
+        {
+            if (replicas[i].Host == host && replicas[i].Device == device)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
 
     /// <summary>True when that host is the view's primary, with that device.</summary>
     public bool IsPrimary(Id160 host, Id160 device) =>

@@ -13,6 +13,9 @@ public sealed class ExtentMap(ILiveness? liveness)
 
     private readonly List<Leaf> _leaves = [];
 
+    /// <summary>One that fell empty: whoever writes the same few pages again and again would make a leaf for each write.</summary>
+    private Leaf? _spare;
+
     public int Count { get; private set; }
 
     public ulong DataSectors { get; private set; }
@@ -187,6 +190,7 @@ public sealed class ExtentMap(ILiveness? liveness)
             }
         }
 
+        Spare(_leaves[index]);
         _leaves.RemoveRange(index, last - index);
     }
 
@@ -203,6 +207,7 @@ public sealed class ExtentMap(ILiveness? liveness)
         leaf.RemoveAt(item, last - item);
         if (leaf.Count == 0)
         {
+            Spare(leaf);
             _leaves.RemoveAt(index);
             return 0;
         }
@@ -247,7 +252,7 @@ public sealed class ExtentMap(ILiveness? liveness)
             }
             else
             {
-                _leaves.Add(new Leaf());
+                _leaves.Add(TakeSpare());
             }
         }
 
@@ -256,7 +261,7 @@ public sealed class ExtentMap(ILiveness? liveness)
         {
             // Ascending writes fill leaves to the brim; others split in the middle.
             var at = item == LeafCapacity && index == _leaves.Count - 1 ? LeafCapacity : LeafCapacity / 2;
-            _leaves.Insert(index + 1, leaf.SplitAt(at));
+            _leaves.Insert(index + 1, leaf.SplitAt(at, TakeSpare()));
             if (item > at || at == LeafCapacity)
             {
                 index++;
@@ -266,6 +271,19 @@ public sealed class ExtentMap(ILiveness? liveness)
         }
 
         leaf.InsertAt(item, Remember(extent));
+    }
+
+    private void Spare(Leaf leaf)
+    {
+        leaf.Clear();
+        _spare = leaf;
+    }
+
+    private Leaf TakeSpare()
+    {
+        var leaf = _spare ?? new Leaf();
+        _spare = null;
+        return leaf;
     }
 
     private MappedExtent Remember(in MappedExtent extent)
@@ -295,7 +313,7 @@ public sealed class ExtentMap(ILiveness? liveness)
 
     private sealed class Leaf
     {
-        public MappedExtent[] Items { get; private init; } = new MappedExtent[LeafCapacity];
+        public MappedExtent[] Items { get; } = new MappedExtent[LeafCapacity];
 
         public int Count { get; private set; }
 
@@ -334,9 +352,12 @@ public sealed class ExtentMap(ILiveness? liveness)
             Count -= count;
         }
 
-        public Leaf SplitAt(int item)
+        public void Clear() => Count = 0;
+
+        /// <summary>Moves what stands from an item on into an empty leaf.</summary>
+        public Leaf SplitAt(int item, Leaf right)
         {
-            var right = new Leaf { Count = Count - item };
+            right.Count = Count - item;
             Array.Copy(Items, item, right.Items, 0, right.Count);
             Count = item;
             return right;

@@ -13,25 +13,33 @@ internal sealed class AsyncSignal
 
     public void Set() => _channel.Writer.TryWrite(true);
 
-    public async ValueTask WaitAsync(CancellationToken cancellation = default) =>
-        await _channel.Reader.ReadAsync(cancellation);
+    public ValueTask<bool> WaitAsync(CancellationToken cancellation = default) => _channel.Reader.ReadAsync(cancellation);
 }
 
-/// <summary>Wakes everybody who waits for a change. Take <see cref="Task"/> first, then look, then wait for it.</summary>
+/// <summary>
+/// Wakes everybody who waits for a change. Take <see cref="Task"/> first, then look, then wait for it. A pulse that nobody
+/// waits for allocates nothing.
+/// </summary>
 internal sealed class AsyncBroadcast
 {
-    private TaskCompletionSource _source = New();
+    /// <summary>What those who came since the last pulse wait for; null for nobody.</summary>
+    private TaskCompletionSource? _source;
 
     /// <summary>Completes at the next <see cref="Pulse"/>.</summary>
-    public Task Task => Volatile.Read(ref _source).Task;
-
-    public void Pulse()
+    public Task Task
     {
-        if (!Volatile.Read(ref _source).Task.IsCompleted)
+        get
         {
-            Interlocked.Exchange(ref _source, New()).TrySetResult();
+            if (Volatile.Read(ref _source) is { } source)
+            {
+                return source.Task;
+            }
+
+            var fresh = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            return (Interlocked.CompareExchange(ref _source, fresh, null) ?? fresh).Task;
         }
     }
 
-    private static TaskCompletionSource New() => new(TaskCreationOptions.RunContinuationsAsynchronously);
+    /// <summary>What has changed is to be seen before this: who takes the task after it looks after it.</summary>
+    public void Pulse() => Interlocked.Exchange(ref _source, null)?.TrySetResult();
 }

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using CloudFs.Core.Layout;
 using CloudFs.Core.Primitives;
 
@@ -10,7 +11,7 @@ namespace CloudFs.Core.Log;
 internal sealed class OpenCommit(WriteBuffer buffer, int slot, LogPosition position, ulong sequence)
 {
     private readonly Memory<byte> _memory = buffer.Slot(slot);
-    private readonly List<(IDurableSink Sink, ulong Lsn, Id160 Id)> _sealed = [];
+    private readonly List<(IDurableSink Sink, ulong Lsn, Id160 Id)> _sealed = new(1);
     private int _prefixBytes = CommitFrameLayout.Size;
     private int _copyBytes = CommitFrameLayout.Size;
 
@@ -50,7 +51,7 @@ internal sealed class OpenCommit(WriteBuffer buffer, int slot, LogPosition posit
     public ReadOnlyMemory<byte> Bytes => _memory[..Length];
 
     /// <summary>The newest entry of each disk in it.</summary>
-    public IReadOnlyList<(IDurableSink Sink, ulong Lsn, Id160 Id)> Sealed => _sealed;
+    public ReadOnlySpan<(IDurableSink Sink, ulong Lsn, Id160 Id)> Sealed => CollectionsMarshal.AsSpan(_sealed);
 
     /// <summary>Bytes on the device if it were closed with so much more in it; a short commit takes a little less.</summary>
     public int LengthWith(in AppendSize more, int physicalBlock) => DeviceGeometry.AlignUp(

@@ -96,7 +96,11 @@ public sealed partial class SegmentTable : ILiveness
     public int Free => Locked(() => Available);
 
     /// <summary>True when ordinary writes may go on within the open segment.</summary>
-    public bool HasRoom => Locked(() => !_exhausted || _relieved || Available >= Reserve);
+    public bool HasRoom
+    {
+        // Asked for each write: no delegate for it.
+        get { lock (_lock) { return !_exhausted || _relieved || Available >= Reserve; } }
+    }
 
     /// <summary>True when an ordinary write was refused for want of a segment, and there is still none for it.</summary>
     public bool IsFull => Locked(() => _exhausted && !_relieved && (Available < Reserve || (_refused && Available <= Reserve)));

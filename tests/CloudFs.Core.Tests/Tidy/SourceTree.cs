@@ -30,7 +30,7 @@ internal static class SourceTree
     public static IReadOnlyList<SourceFile> Product { get; } =
         [.. new[] { "CloudFs.Core", "CloudFs.Daemon", "CloudFs.Replicator", "CloudFs.Cli" }.SelectMany(Under)];
 
-    public static IReadOnlyList<SourceFile> Tests { get; } = [.. Under("tests")];
+    public static IReadOnlyList<SourceFile> Tests { get; } = [.. Under("tests"), .. Under("bench")];
 
     public static IEnumerable<SourceFile> Core => Product.Where(file => file.Project == "CloudFs.Core");
 
