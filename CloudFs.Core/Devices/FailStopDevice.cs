@@ -17,6 +17,8 @@ internal sealed class FailStopDevice(IBlockDevice device) : IBlockDevice
 
     public ValueTask ReadAsync(ulong offset, Memory<byte> destination) => device.ReadAsync(offset, destination);
 
+    public void Prefetch(ulong offset, int length) => device.Prefetch(offset, length);
+
     public async ValueTask WriteAsync(ulong offset, ReadOnlyMemory<byte> source)
     {
         ThrowIfFailed();

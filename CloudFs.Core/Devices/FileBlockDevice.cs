@@ -95,6 +95,10 @@ public sealed class FileBlockDevice : IBlockDevice
             : new ValueTask(ReadRestAsync(offset + (ulong)done, destination[done..]));
     }
 
+    // The kernel begins to read into its page cache, and doesn't wait: so any number of reads are under way without a thread each.
+    public void Prefetch(ulong offset, int length) =>
+        _ = Posix.Fadvise(_file, checked((long)offset), length, Posix.AdviseWillNeed);
+
     public ValueTask WriteAsync(ulong offset, ReadOnlyMemory<byte> source)
     {
         try

@@ -27,6 +27,14 @@ public interface IBlockDevice : IDisposable
     /// <summary>Fills <paramref name="destination"/>. Completes synchronously where the bytes are at hand.</summary>
     ValueTask ReadAsync(ulong offset, Memory<byte> destination);
 
+    /// <summary>
+    /// Says that a range is about to be read, so that the device may begin to fetch it. It waits for nothing and promises
+    /// nothing: a device that can't do it does nothing.
+    /// </summary>
+    void Prefetch(ulong offset, int length)
+    {
+    }
+
     /// <summary>Writes all of <paramref name="source"/>.</summary>
     ValueTask WriteAsync(ulong offset, ReadOnlyMemory<byte> source);
 

@@ -31,6 +31,7 @@ internal static partial class Posix
     public const int ReadNoWait = 8;
     public const int SeekData = 3;
     public const int SeekHole = 4;
+    public const int AdviseWillNeed = 3;
 
     [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int OpenRaw(string path, int flags, int mode);
@@ -61,6 +62,9 @@ internal static partial class Posix
 
     [LibraryImport("libc", EntryPoint = "preadv2", SetLastError = true)]
     public static unsafe partial nint Preadv2(SafeFileHandle file, IoVector* vectors, int count, long offset, int flags);
+
+    [LibraryImport("libc", EntryPoint = "posix_fadvise")]
+    public static partial int Fadvise(SafeFileHandle file, long offset, long length, int advice);
 
     /// <summary>open(2) with O_CLOEXEC; null with errno when it fails.</summary>
     public static SafeFileHandle? Open(string path, int flags, int mode, out int errno)

@@ -15,7 +15,7 @@ internal sealed class DiskReader(DiskServices services, DiskState state, Lock ga
     private readonly MapReader _map = new(services, state, gate);
 
     /// <summary>Extents looked up at once.</summary>
-    private const int BatchExtents = 64;
+    private const int BatchExtents = 256;
 
     /// <summary>A segment is reclaimed only when the map has left it, so one more look suffices; more is a defect.</summary>
     private const int LookupsMax = 16;
@@ -68,6 +68,7 @@ internal sealed class DiskReader(DiskServices services, DiskState state, Lock ga
         ulong lba, Memory<byte> destination, ReadOnlyMemory<MappedExtent> extents)
     {
         var next = lba;
+        var fetched = 0;
         for (var i = 0; i < extents.Length; i++)
         {
             var extent = extents.Span[i];
@@ -82,7 +83,15 @@ internal sealed class DiskReader(DiskServices services, DiskState state, Lock ga
                 case MappedContent.Lost:
                     return (LogRead.Damaged, extent.Lba);
                 default:
-                    var outcome = await services.Pages.ReadAsync(extent, state.Head.Disk, part);
+                    var reading = services.Pages.ReadAsync(extent, state.Head.Disk, part);
+                    if (!reading.IsCompleted && i >= fetched)
+                    {
+                        // It has to wait for the device: that fetches those that follow meanwhile.
+                        fetched = Math.Min(extents.Length, i + BatchExtents);
+                        services.Pages.Prefetch(extents.Span[(i + 1)..fetched], state.Head.Disk);
+                    }
+
+                    var outcome = await reading;
                     if (outcome.Status != LogRead.Ok)
                     {
                         Note(extent, outcome);

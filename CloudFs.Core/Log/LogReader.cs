@@ -21,6 +21,15 @@ public enum LogRead
     Dropped,
 }
 
+/// <summary>Bytes of the log that are wanted soon, within one segment.</summary>
+public readonly record struct LogRange(LogPosition Start, int Length);
+
+/// <summary>How reading an entry's beginning ended.</summary>
+/// <param name="Status">Ok, or why there is no header.</param>
+/// <param name="HeaderLength">Bytes of the header, which is proved.</param>
+/// <param name="Length">Bytes that were read with it, the header's among them: what is behind it is not proved.</param>
+public readonly record struct EntryStart(LogRead Status, int HeaderLength, int Length);
+
 /// <summary>
 /// Reads the log: from the write buffer what the device has not taken yet, from the device the rest. Nothing that it gives
 /// out is unchecked: headers by their check, pages by their XXH64. A header that is damaged is had from the segment's
@@ -29,6 +38,9 @@ public enum LogRead
 public sealed class LogReader(
     IBlockDevice device, SegmentTable segments, LogWriter writer, Func<WriteBuffer> buffer, Id160 deviceId)
 {
+    /// <summary>Ranges this near each other are fetched as one: what lies between costs less than another read of the device.</summary>
+    private const int NearBytes = 8 << 10;
+
     private long _headersFromCopy;
 
     /// <summary>How often a header had to be had from its second copy.</summary>
@@ -37,11 +49,83 @@ public sealed class LogReader(
     /// <summary>Reads raw bytes within one segment, wherever they are now.</summary>
     public async ValueTask<LogRead> ReadRawAsync(LogPosition position, Memory<byte> destination)
     {
-        if (buffer().TryRead(position, destination.Span))
+        return buffer().TryRead(position, destination.Span) ? LogRead.Ok : await ReadDeviceAsync(position, destination);
+    }
+
+    /// <summary>
+    /// Says that these ranges are about to be read, so that the device fetches them beside each other. Puts them in order.
+    /// </summary>
+    public void Prefetch(Span<LogRange> ranges)
+    {
+        ranges.Sort(static (one, other) => one.Start.CompareTo(other.Start));
+        for (var i = 0; i < ranges.Length;)
         {
-            return LogRead.Ok;
+            var start = ranges[i].Start;
+            var end = start.Plus(ranges[i].Length);
+            for (i++; i < ranges.Length && ranges[i].Start.Use == start.Use && ranges[i].Start <= end.Plus(NearBytes); i++)
+            {
+                var other = ranges[i].Start.Plus(ranges[i].Length);
+                end = other > end ? other : end;
+            }
+
+            if (!buffer().Holds(start) && segments.TryLocate(start, out var offset))
+            {
+                var length = Math.Min((long)(end.Value - start.Value), DeviceGeometry.SegmentBytes - start.Offset);
+                device.Prefetch(offset, (int)length);
+            }
+        }
+    }
+
+    /// <summary>
+    /// Reads an entry's beginning, <paramref name="guess"/> bytes at first: its header, which is proved to be the one that the
+    /// index means, and what came with it.
+    /// </summary>
+    public async ValueTask<EntryStart> ReadStartAsync(LogPosition position, Id160 disk, ulong lsn, Memory<byte> into, int guess)
+    {
+        var (status, had) = await ReadSomeAsync(position, into[..guess]);
+        if (status == LogRead.Damaged && guess > EntryLayout.SectorSize)
+        {
+            // What can't be read may lie behind the header.
+            (status, had) = await ReadSomeAsync(position, into[..EntryLayout.SectorSize]);
         }
 
+        if (status == LogRead.Ok && EntryHeaderCodec.TryReadLengths(into.Span[..16], out var length, out _, out _))
+        {
+            if (length > had)
+            {
+                status = await ReadRawAsync(position.Plus(had), into[had..length]);
+                had = length;
+            }
+
+            if (status == LogRead.Ok && IsEntry(into.Span[..length], disk, lsn))
+            {
+                return new EntryStart(LogRead.Ok, length, had);
+            }
+        }
+
+        if (status == LogRead.Reclaimed)
+        {
+            return new EntryStart(status, 0, 0);
+        }
+
+        (status, length) = await ReadHeaderCopyAsync(position, disk, lsn, into);
+        return new EntryStart(status, length, length);
+    }
+
+    /// <summary>Reads as much as is together in one place: from the write buffer, or from the device up to the segment's end.</summary>
+    private async ValueTask<(LogRead Status, int Length)> ReadSomeAsync(LogPosition position, Memory<byte> destination)
+    {
+        if (buffer().TryReadStart(position, destination.Span, EntryLayout.SectorSize, out var had))
+        {
+            return (LogRead.Ok, had);
+        }
+
+        var length = (int)Math.Min(destination.Length, DeviceGeometry.SegmentBytes - position.Offset);
+        return (await ReadDeviceAsync(position, destination[..length]), length);
+    }
+
+    private async ValueTask<LogRead> ReadDeviceAsync(LogPosition position, Memory<byte> destination)
+    {
         if (!segments.TryLocate(position, out var offset))
         {
             return LogRead.Reclaimed;
@@ -66,20 +150,8 @@ public sealed class LogReader(
     public async ValueTask<(LogRead Status, int Length)> ReadHeaderAsync(
         LogPosition position, Id160 disk, ulong lsn, Memory<byte> header)
     {
-        var first = Math.Min(EntryLayout.SectorSize, header.Length);
-        var status = await ReadRawAsync(position, header[..first]);
-        if (status == LogRead.Ok && EntryHeaderCodec.TryReadLengths(header.Span[..16], out var length, out _, out _))
-        {
-            status = length > first ? await ReadRawAsync(position.Plus(first), header[first..length]) : status;
-            if (status == LogRead.Ok && IsEntry(header.Span[..length], disk, lsn))
-            {
-                return (LogRead.Ok, length);
-            }
-        }
-
-        return status == LogRead.Reclaimed
-            ? (status, 0)
-            : await ReadHeaderCopyAsync(position, disk, lsn, header);
+        var start = await ReadStartAsync(position, disk, lsn, header, EntryLayout.SectorSize);
+        return (start.Status, start.HeaderLength);
     }
 
     /// <summary>Loads the headers of a sealed segment from its footer; null when that can't be.</summary>

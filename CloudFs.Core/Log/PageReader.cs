@@ -42,25 +42,64 @@ public sealed class PageReader(LogReader log, ReadCache? cache = null)
         return ReadLogAsync(extent, disk, destination);
     }
 
-    private async ValueTask<PageReadOutcome> ReadLogAsync(MappedExtent extent, Id160 disk, Memory<byte> destination)
+    /// <summary>
+    /// Says that these extents are about to be read, so that the device fetches what is not in memory of them beside each other:
+    /// reading them one after another then waits for few of them.
+    /// </summary>
+    public void Prefetch(ReadOnlySpan<MappedExtent> extents, Id160 disk)
     {
-        var header = ArrayPool<byte>.Shared.Rent(EntryLayout.MaxHeaderLength);
-        try
+        var ranges = ArrayPool<LogRange>.Shared.Rent(2 * extents.Length);
+        var count = 0;
+        foreach (ref readonly var extent in extents)
         {
-            var (status, length) = await log.ReadHeaderAsync(extent.Position, disk, extent.Lsn, header);
-            if (status != LogRead.Ok)
+            if (extent.Content != MappedContent.Data || cache?.HasStart(extent, disk) == true)
             {
-                return new PageReadOutcome(status, extent.Lba, extent.Sectors);
+                continue;
             }
 
-            var plan = PagePlan.Make(header.AsSpan(0, length), extent);
-            return plan.Status == LogRead.Ok
-                ? await ReadPlannedAsync(header.AsMemory(0, length), plan, extent, disk, destination)
-                : new PageReadOutcome(plan.Status, extent.Lba, extent.Sectors);
+            var guess = EntryGuess.Of(extent);
+            if (guess.IsOneRange)
+            {
+                ranges[count++] = new LogRange(extent.Position, guess.End);
+                continue;
+            }
+
+            ranges[count++] = new LogRange(extent.Position, EntryLayout.SectorSize);
+            ranges[count++] = new LogRange(extent.Position.Plus(guess.PagesAt), guess.PagesLength);
+        }
+
+        log.Prefetch(ranges.AsSpan(0, count));
+        ArrayPool<LogRange>.Shared.Return(ranges);
+    }
+
+    private async ValueTask<PageReadOutcome> ReadLogAsync(MappedExtent extent, Id160 disk, Memory<byte> destination)
+    {
+        var buffer = ArrayPool<byte>.Shared.Rent(EntryLayout.MaxHeaderLength);
+        try
+        {
+            var guess = EntryGuess.Of(extent).FirstRead;
+            var start = await log.ReadStartAsync(extent.Position, disk, extent.Lsn, buffer, guess);
+            if (start.Status != LogRead.Ok)
+            {
+                return new PageReadOutcome(start.Status, extent.Lba, extent.Sectors);
+            }
+
+            var header = buffer.AsMemory(0, start.HeaderLength);
+            var plan = PagePlan.Make(header.Span, extent);
+            if (plan.Status != LogRead.Ok)
+            {
+                return new PageReadOutcome(plan.Status, extent.Lba, extent.Sectors);
+            }
+
+            // Most often the pages came with the header.
+            var pagesAt = start.HeaderLength + plan.BodyOffset;
+            return pagesAt + plan.Bytes <= start.Length
+                ? Take(header.Span, plan, extent, disk, buffer.AsSpan(pagesAt, plan.Bytes), destination.Span)
+                : await ReadPlannedAsync(header, plan, extent, disk, destination);
         }
         finally
         {
-            ArrayPool<byte>.Shared.Return(header);
+            ArrayPool<byte>.Shared.Return(buffer);
         }
     }
 
@@ -86,19 +125,25 @@ public sealed class PageReader(LogReader log, ReadCache? cache = null)
                 return new PageReadOutcome(status, extent.Lba, extent.Sectors);
             }
 
-            var outcome = Check(header.Span, plan, extent, disk, pages.Span);
-            if (outcome.Status == LogRead.Ok)
-            {
-                var skip = (int)(extent.Lba - plan.FirstLba) * EntryLayout.SectorSize;
-                pages.Slice(skip, destination.Length).CopyTo(destination);
-            }
-
-            return outcome;
+            return Take(header.Span, plan, extent, disk, pages.Span, destination.Span);
         }
         finally
         {
             ArrayPool<byte>.Shared.Return(scratch);
         }
+    }
+
+    /// <summary>Checks pages that were read whole, and gives what is wanted of them when all are sound.</summary>
+    private PageReadOutcome Take(
+        ReadOnlySpan<byte> header, in PagePlan plan, in MappedExtent extent, Id160 disk, ReadOnlySpan<byte> pages, Span<byte> destination)
+    {
+        var outcome = Check(header, plan, extent, disk, pages);
+        if (outcome.Status == LogRead.Ok)
+        {
+            pages.Slice((int)(extent.Lba - plan.FirstLba) * EntryLayout.SectorSize, destination.Length).CopyTo(destination);
+        }
+
+        return outcome;
     }
 
     /// <summary>Checks pages that were read whole, and keeps them when all are sound.</summary>

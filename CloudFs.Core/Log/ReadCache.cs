@@ -55,6 +55,14 @@ public sealed class ReadCache(long capacityBytes)
         return lba - extent.Lba;
     }
 
+    /// <summary>True when the page that an extent begins with is here. Nothing is counted.</summary>
+    internal bool HasStart(in MappedExtent extent, Id160 disk)
+    {
+        var pages = new Pages(disk, extent.Lsn, extent.Position, extent.ExtentIndex);
+        return _frames.TryCopy(
+            pages.KeyOf(extent.Lba), (int)(extent.Lba % EntryLayout.PageSectors) * EntryLayout.SectorSize, []);
+    }
+
     /// <summary>Takes in a page that was proved: one page record's sectors, all of them.</summary>
     internal void Add(in Pages of, ulong lba, ReadOnlySpan<byte> page) =>
         _frames.Add(of.KeyOf(lba), (int)(lba % EntryLayout.PageSectors) * EntryLayout.SectorSize, page);

@@ -134,20 +134,44 @@ public sealed class WriteBuffer
     /// <summary>The device has taken the commit.</summary>
     public void Free(int slot) => Volatile.Write(ref Word(At(slot, SequenceOffset)), 0);
 
-    /// <summary>Copies bytes of the log that are still in a slot; false when they are not (any more).</summary>
-    public bool TryRead(LogPosition position, Span<byte> destination)
+    /// <summary>True while a position's bytes are in a slot.</summary>
+    public bool Holds(LogPosition position)
     {
+        for (var slot = 0; slot < Slots; slot++)
+        {
+            var start = PositionOf(slot);
+            if (SequenceOf(slot) != 0 && position >= start && position.Value < start.Value + (ulong)FilledOf(slot))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Copies bytes of the log that are still in a slot; false when they are not (any more).</summary>
+    public bool TryRead(LogPosition position, Span<byte> destination) =>
+        TryReadStart(position, destination, destination.Length, out _);
+
+    /// <summary>
+    /// Copies as many bytes of the log from a position on as are still in its slot; false when they are fewer than
+    /// <paramref name="least"/>, or not there (any more).
+    /// </summary>
+    public bool TryReadStart(LogPosition position, Span<byte> destination, int least, out int copied)
+    {
+        copied = 0;
         for (var slot = 0; slot < Slots; slot++)
         {
             var sequence = SequenceOf(slot);
             var start = PositionOf(slot);
-            if (sequence == 0 || position < start || position.Value + (ulong)destination.Length
-                > start.Value + (ulong)FilledOf(slot))
+            var filled = start.Value + (ulong)FilledOf(slot);
+            if (sequence == 0 || position < start || position.Value + (ulong)least > filled)
             {
                 continue;
             }
 
-            Slot(slot).Span.Slice((int)(position.Value - start.Value), destination.Length).CopyTo(destination);
+            copied = (int)Math.Min((ulong)destination.Length, filled - position.Value);
+            Slot(slot).Span.Slice((int)(position.Value - start.Value), copied).CopyTo(destination);
             Interlocked.MemoryBarrier();
             return SequenceOf(slot) == sequence && PositionOf(slot) == start;
         }
