@@ -68,38 +68,37 @@ internal sealed class DiskReader(DiskServices services, DiskState state, Lock ga
         ulong lba, Memory<byte> destination, ReadOnlyMemory<MappedExtent> extents)
     {
         var next = lba;
-        var fetched = 0;
-        for (var i = 0; i < extents.Length; i++)
+        ExtentRun? run = null;
+        try
         {
-            var extent = extents.Span[i];
-            destination.Span[Bytes(next - lba)..Bytes(extent.Lba - lba)].Clear();
-            next = extent.End;
-            var part = destination.Slice(Bytes(extent.Lba - lba), Bytes(extent.Sectors));
-            switch (extent.Content)
+            for (var i = 0; i < extents.Length; i++)
             {
-                case MappedContent.Zero:
-                    part.Span.Clear();
-                    break;
-                case MappedContent.Lost:
-                    return (LogRead.Damaged, extent.Lba);
-                default:
-                    var reading = services.Pages.ReadAsync(extent, state.Head.Disk, part);
-                    if (!reading.IsCompleted && i >= fetched)
-                    {
-                        // It has to wait for the device: that fetches those that follow meanwhile.
-                        fetched = Math.Min(extents.Length, i + BatchExtents);
-                        services.Pages.Prefetch(extents.Span[(i + 1)..fetched], state.Head.Disk);
-                    }
+                var extent = extents.Span[i];
+                destination.Span[Bytes(next - lba)..Bytes(extent.Lba - lba)].Clear();
+                next = extent.End;
+                var part = destination.Slice(Bytes(extent.Lba - lba), Bytes(extent.Sectors));
+                switch (extent.Content)
+                {
+                    case MappedContent.Zero:
+                        part.Span.Clear();
+                        break;
+                    case MappedContent.Lost:
+                        return (LogRead.Damaged, extent.Lba);
+                    default:
+                        var outcome = await BeginRead(extents, i, part, ref run);
+                        if (outcome.Status != LogRead.Ok)
+                        {
+                            Note(extent, outcome);
+                            return (outcome.Status, extent.Lba);
+                        }
 
-                    var outcome = await reading;
-                    if (outcome.Status != LogRead.Ok)
-                    {
-                        Note(extent, outcome);
-                        return (outcome.Status, extent.Lba);
-                    }
-
-                    break;
+                        break;
+                }
             }
+        }
+        finally
+        {
+            run?.Dispose();
         }
 
         destination.Span[Bytes(next - lba)..].Clear();
@@ -252,6 +251,21 @@ internal sealed class DiskReader(DiskServices services, DiskState state, Lock ga
         }
 
         return noted;
+    }
+
+    /// <summary>Begins to read an extent. If that has to wait, the device is told of those that follow, and fetches them meanwhile.</summary>
+    private ValueTask<PageReadOutcome> BeginRead(
+        ReadOnlyMemory<MappedExtent> extents, int index, Memory<byte> destination, ref ExtentRun? run)
+    {
+        run?.MoveTo(index);
+        var reading = services.Pages.ReadAsync(extents.Span[index], state.Head.Disk, destination, run);
+        if (!reading.IsCompleted && index + 1 < extents.Length)
+        {
+            run ??= new ExtentRun(extents);
+            services.Pages.Prefetch(run.TakeAhead(index), state.Head.Disk);
+        }
+
+        return reading;
     }
 
     private static int Bytes(ulong sectors) => checked((int)(sectors * EntryLayout.SectorSize));

@@ -21,8 +21,14 @@ internal readonly record struct EntryGuess(int PagesAt, int PagesLength)
     /// <summary>How much to read at first.</summary>
     public int FirstRead => End <= FirstReadMax ? End : EntryLayout.SectorSize;
 
-    /// <summary>True when nothing but the header lies before the pages, or little.</summary>
-    public bool IsOneRange => PagesAt <= FirstReadMax;
+    /// <summary>
+    /// True when the pages are a read of their own, and so few that a wrong guess costs little: of long entries pieces are read,
+    /// and what lies before them in the entry is not known.
+    /// </summary>
+    public bool HasPagesApart => End > FirstReadMax && PagesLength <= FirstReadMax;
+
+    /// <summary>Where that is.</summary>
+    public LogRange PagesOf(in MappedExtent extent) => new(extent.Position.Plus(PagesAt), PagesLength);
 
     /// <summary>The guess for an extent, clipped to what is wanted of it.</summary>
     public static EntryGuess Of(in MappedExtent extent)

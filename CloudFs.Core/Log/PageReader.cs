@@ -25,7 +25,9 @@ public sealed class PageReader(LogReader log, ReadCache? cache = null)
     /// <param name="extent">A data extent, clipped to what is wanted.</param>
     /// <param name="disk">The disk whose entry it is.</param>
     /// <param name="destination">Exactly the extent's sectors.</param>
-    public ValueTask<PageReadOutcome> ReadAsync(MappedExtent extent, Id160 disk, Memory<byte> destination)
+    /// <param name="run">The reads that this is one of, if any.</param>
+    public ValueTask<PageReadOutcome> ReadAsync(
+        MappedExtent extent, Id160 disk, Memory<byte> destination, ExtentRun? run = null)
     {
         if (cache is not null)
         {
@@ -39,7 +41,7 @@ public sealed class PageReader(LogReader log, ReadCache? cache = null)
             destination = destination[((int)had * EntryLayout.SectorSize)..];
         }
 
-        return ReadLogAsync(extent, disk, destination);
+        return ReadLogAsync(extent, disk, destination, run);
     }
 
     /// <summary>
@@ -58,27 +60,63 @@ public sealed class PageReader(LogReader log, ReadCache? cache = null)
             }
 
             var guess = EntryGuess.Of(extent);
-            if (guess.IsOneRange)
+            ranges[count++] = new LogRange(extent.Position, guess.FirstRead);
+            if (guess.HasPagesApart)
             {
-                ranges[count++] = new LogRange(extent.Position, guess.End);
-                continue;
+                ranges[count++] = guess.PagesOf(extent);
             }
-
-            ranges[count++] = new LogRange(extent.Position, EntryLayout.SectorSize);
-            ranges[count++] = new LogRange(extent.Position.Plus(guess.PagesAt), guess.PagesLength);
         }
 
         log.Prefetch(ranges.AsSpan(0, count));
         ArrayPool<LogRange>.Shared.Return(ranges);
     }
 
-    private async ValueTask<PageReadOutcome> ReadLogAsync(MappedExtent extent, Id160 disk, Memory<byte> destination)
+    /// <summary>The same for those extents that are of this entry, whose header says where their pages lie.</summary>
+    private void PrefetchOf(ReadOnlySpan<byte> header, in MappedExtent first, Id160 disk, ReadOnlySpan<MappedExtent> rest)
     {
+        var ranges = ArrayPool<LogRange>.Shared.Rent(1 + rest.Length);
+        var count = 0;
+        Add(header, first);
+        foreach (ref readonly var extent in rest)
+        {
+            if (extent.Position == first.Position && extent.Lsn == first.Lsn && cache?.HasStart(extent, disk) != true)
+            {
+                Add(header, extent);
+            }
+        }
+
+        log.Prefetch(ranges.AsSpan(0, count));
+        ArrayPool<LogRange>.Shared.Return(ranges);
+
+        void Add(ReadOnlySpan<byte> header, in MappedExtent extent)
+        {
+            var plan = PagePlan.Make(header, extent);
+            if (plan.Status == LogRead.Ok)
+            {
+                ranges[count++] = new LogRange(extent.Position.Plus(header.Length + plan.BodyOffset), plan.Bytes);
+            }
+        }
+    }
+
+    private async ValueTask<PageReadOutcome> ReadLogAsync(
+        MappedExtent extent, Id160 disk, Memory<byte> destination, ExtentRun? run)
+    {
+        if (run?.HeaderOf(extent) is { IsEmpty: false } known)
+        {
+            return await ReadPlannedAsync(known, PagePlan.Make(known.Span, extent), extent, disk, destination);
+        }
+
         var buffer = ArrayPool<byte>.Shared.Rent(EntryLayout.MaxHeaderLength);
         try
         {
-            var guess = EntryGuess.Of(extent).FirstRead;
-            var start = await log.ReadStartAsync(extent.Position, disk, extent.Lsn, buffer, guess);
+            var guess = EntryGuess.Of(extent);
+            var reading = log.ReadStartAsync(extent.Position, disk, extent.Lsn, buffer, guess.FirstRead);
+            if (!reading.IsCompleted && guess.HasPagesApart && run is null)
+            {
+                log.Prefetch([guess.PagesOf(extent)]);
+            }
+
+            var start = await reading;
             if (start.Status != LogRead.Ok)
             {
                 return new PageReadOutcome(start.Status, extent.Lba, extent.Sectors);
@@ -86,16 +124,19 @@ public sealed class PageReader(LogReader log, ReadCache? cache = null)
 
             var header = buffer.AsMemory(0, start.HeaderLength);
             var plan = PagePlan.Make(header.Span, extent);
-            if (plan.Status != LogRead.Ok)
+            var pagesAt = start.HeaderLength + plan.BodyOffset;
+            if (plan.Status == LogRead.Ok && pagesAt + plan.Bytes <= start.Length)
             {
-                return new PageReadOutcome(plan.Status, extent.Lba, extent.Sectors);
+                // Most often the pages came with the header.
+                return Take(header.Span, plan, extent, disk, buffer.AsSpan(pagesAt, plan.Bytes), destination.Span);
             }
 
-            // Most often the pages came with the header.
-            var pagesAt = start.HeaderLength + plan.BodyOffset;
-            return pagesAt + plan.Bytes <= start.Length
-                ? Take(header.Span, plan, extent, disk, buffer.AsSpan(pagesAt, plan.Bytes), destination.Span)
-                : await ReadPlannedAsync(header, plan, extent, disk, destination);
+            if (run?.TryKeep(extent, header.Span) == true)
+            {
+                PrefetchOf(header.Span, extent, disk, run.Rest);
+            }
+
+            return await ReadPlannedAsync(header, plan, extent, disk, destination);
         }
         finally
         {
@@ -106,6 +147,11 @@ public sealed class PageReader(LogReader log, ReadCache? cache = null)
     private async ValueTask<PageReadOutcome> ReadPlannedAsync(
         ReadOnlyMemory<byte> header, PagePlan plan, MappedExtent extent, Id160 disk, Memory<byte> destination)
     {
+        if (plan.Status != LogRead.Ok)
+        {
+            return new PageReadOutcome(plan.Status, extent.Lba, extent.Sectors);
+        }
+
         var position = extent.Position.Plus(header.Length + plan.BodyOffset);
         if (plan.Bytes == destination.Length)
         {
