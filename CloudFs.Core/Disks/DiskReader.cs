@@ -253,7 +253,7 @@ internal sealed class DiskReader(DiskServices services, DiskState state, Lock ga
         return noted;
     }
 
-    /// <summary>Begins to read an extent. If that has to wait, the device is told of those that follow, and fetches them meanwhile.</summary>
+    /// <summary>Begins to read an extent. If that has to wait, the device fetches those that follow meanwhile.</summary>
     private ValueTask<PageReadOutcome> BeginRead(
         ReadOnlyMemory<MappedExtent> extents, int index, Memory<byte> destination, ref ExtentRun? run)
     {

@@ -37,10 +37,7 @@ internal readonly record struct EntryGuess(int PagesAt, int PagesLength)
         var first = extent.Lba / EntryLayout.PageSectors;
         var end = (extent.End + EntryLayout.PageSectors - 1) / EntryLayout.PageSectors;
         var wanted = (int)Math.Min(end - first, EntryLayout.MaxBodyLength / EntryLayout.PageSize);
-
-        // Where there are extents before, there may be some behind, and the header is longer.
         var header = EntryLayout.HeaderLength(before + 1, before + wanted);
-        var slack = before > 0 ? EntryLayout.SectorSize : 0;
-        return new EntryGuess(header + (before * EntryLayout.PageSize), (wanted * EntryLayout.PageSize) + slack);
+        return new EntryGuess(header + (before * EntryLayout.PageSize), wanted * EntryLayout.PageSize);
     }
 }

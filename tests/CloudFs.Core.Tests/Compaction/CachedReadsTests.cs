@@ -1,7 +1,9 @@
 using CloudFs.Core.Compaction;
 using CloudFs.Core.Format;
 using CloudFs.Core.Index;
+using CloudFs.Core.Layout;
 using CloudFs.Core.Log;
+using CloudFs.Core.Tests.Engine;
 using CloudFs.Core.Tests.Layout;
 using Xunit;
 
@@ -62,6 +64,30 @@ public sealed class CachedReadsTests
 
         // Sectors 0-1, 2-3, 4-7, 8-15 and 16 are pages of their own, read once each.
         Assert.Equal((29L, 5L), (rig.Pages.Cache!.Hits, rig.Pages.Cache.Misses));
+    }
+
+    [Theory]
+    [InlineData(7, 512)]
+    [InlineData(12, 1024)]
+    public async Task Of_an_entry_of_scattered_pages_any_is_waited_for_once(int pages, int header)
+    {
+        var device = new FetchingDevice(new MemoryDevice(DeviceGeometry.SegmentsOffset + (24UL << 24)));
+        var rig = new RelocationRig(device);
+        var disk = new SampleDisk();
+        var entry = disk.Write([.. Enumerable.Range(0, pages).Select(i => new ExtentRecord((ulong)(i * 5 % pages * 64), 8, ExtentKind.Data))]);
+        await rig.AddAsync(1, [disk.RecordBytes, disk.First], [entry]);
+        foreach (var extent in RelocationRig.Extents(rig.MapOf(disk.Head.Disk)))
+        {
+            device.Forget();
+            var read = new byte[4096];
+            Assert.Equal(PageReadOutcome.Ok, await rig.Pages.ReadAsync(extent, disk.Head.Disk, read));
+            Assert.Equal(entry[(header + (extent.ExtentIndex * 4096))..][..4096], read);
+
+            // The nearest come with the header; others beside it. A header that is longer than was thought shifts them all.
+            Assert.Equal(extent.ExtentIndex < 4 ? 0 : 1, device.Told);
+            Assert.InRange(device.Reads, 1, header == 512 ? 1 + device.Told : 3);
+            Assert.InRange(device.Waits, 1, header == 512 ? 1 : 2);
+        }
     }
 
     [Fact]

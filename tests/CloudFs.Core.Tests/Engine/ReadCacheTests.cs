@@ -98,6 +98,19 @@ public sealed class ReadCacheTests
     }
 
     [Fact]
+    public async Task A_read_of_many_extents_that_are_here_allocates_nothing()
+    {
+        await using var engine = await EngineHarness.OpenAsync(new MemoryDevice(EngineHarness.DeviceBytes), readCache: Tiny);
+        var disk = await engine.CreateDiskAsync(new DiskSpec(1 << 30), None);
+        for (var page = 16; page > 0; page--)
+        {
+            Assert.Equal(IoStatus.Ok, await disk.WriteAsync((ulong)page * PageBytes, Bytes(page, PageBytes), true, None));
+        }
+
+        Assert.Equal(0, AllocatedBy(disk, new byte[16 * PageBytes]));
+    }
+
+    [Fact]
     public async Task After_rot_what_is_here_reads_right_and_all_else_answers_an_error()
     {
         var data = Bytes(1, 2 * PageBytes);
