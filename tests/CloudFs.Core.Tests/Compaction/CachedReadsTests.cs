@@ -69,7 +69,7 @@ public sealed class CachedReadsTests
     [Theory]
     [InlineData(7, 512)]
     [InlineData(12, 1024)]
-    public async Task Of_an_entry_of_scattered_pages_any_is_waited_for_once(int pages, int header)
+    public void Of_an_entry_of_scattered_pages_any_is_waited_for_once(int pages, int header) => Simulation.Run(1, async _ =>
     {
         var device = new FetchingDevice(new MemoryDevice(DeviceGeometry.SegmentsOffset + (24UL << 24)));
         var rig = new RelocationRig(device);
@@ -88,7 +88,7 @@ public sealed class CachedReadsTests
             Assert.InRange(device.Reads, 1, header == 512 ? 1 + device.Told : 3);
             Assert.InRange(device.Waits, 1, header == 512 ? 1 : 2);
         }
-    }
+    });
 
     [Fact]
     public async Task An_index_that_is_wrong_gets_no_bytes()

@@ -5,7 +5,7 @@ namespace CloudFs.Core.Tests.Engine;
 
 /// <summary>
 /// A device that takes its time for reads of what it was not told of, and has at hand what it was: as a disk behind a page cache.
-/// It counts both, so that a test sees how often a read had to wait.
+/// It counts both, so that a test sees how often a read had to wait: on a simulation's thread, where nothing ends meanwhile.
 /// </summary>
 internal sealed class FetchingDevice(MemoryDevice inner) : IBlockDevice
 {

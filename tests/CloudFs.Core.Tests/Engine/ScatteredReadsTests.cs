@@ -15,7 +15,7 @@ public sealed class ScatteredReadsTests
     private static readonly CancellationToken None = CancellationToken.None;
 
     [Fact]
-    public async Task A_short_entry_is_one_read_and_a_range_of_many_waits_for_few()
+    public void A_short_entry_is_one_read_and_a_range_of_many_waits_for_few() => Simulation.Run(1, async _ =>
     {
         var device = new FetchingDevice(new MemoryDevice(EngineHarness.DeviceBytes));
         var model = new byte[DiskBytes];
@@ -38,10 +38,10 @@ public sealed class ScatteredReadsTests
 
         // Entries written one after another adjoin: all of them are one range, but where a commit ends.
         Assert.InRange(device.Told, 1, 20);
-    }
+    });
 
     [Fact]
-    public async Task Of_a_long_entry_the_header_is_read_once_for_what_is_left_of_it()
+    public void Of_a_long_entry_the_header_is_read_once_for_what_is_left_of_it() => Simulation.Run(1, async _ =>
     {
         var device = new FetchingDevice(new MemoryDevice(EngineHarness.DeviceBytes));
         var model = new byte[DiskBytes];
@@ -54,7 +54,7 @@ public sealed class ScatteredReadsTests
         // A read for each page; the rest of the header, twice at most; few that had to be waited for.
         Assert.InRange(device.Reads, Pages, Pages + 4);
         Assert.InRange(device.Waits, 1, 8);
-    }
+    });
 
     [Theory]
     [InlineData(false)]
