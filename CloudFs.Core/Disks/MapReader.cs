@@ -10,7 +10,7 @@ namespace CloudFs.Core.Disks;
 internal sealed class MapReader(DiskServices services, DiskState state, Lock gate)
 {
     /// <summary>Pieces of layers looked up at once.</summary>
-    private const int Pieces = 32;
+    private const int Pieces = 128;
 
     /// <summary>
     /// Two checkpoints have to end within one look for one repetition. A page that is not right twice, under the same root, is

@@ -5,7 +5,7 @@ namespace CloudFs.Core.Log;
 
 /// <summary>
 /// Where an extent's pages are thought to lie before the entry's header was read, so that header and pages are one read of the
-/// device, or two that run beside each other. As they do lie where the extents before this one have a page each, which is how
+/// device, or two that run beside each other. It is right where the extents before this one have a page each, which is how
 /// short writes look. A guess that is wrong costs a read, and no more: what counts is what the header says.
 /// </summary>
 /// <param name="PagesAt">Bytes from the entry's beginning.</param>
