@@ -27,6 +27,9 @@ internal sealed class PeerSocket : IDisposable
     /// <summary>No more receivers look at a time, of all connections: the clients need processors, too.</summary>
     private static readonly int LookingMax = Math.Max(1, Environment.ProcessorCount / 2);
 
+    /// <summary>A part of a long reply fits in.</summary>
+    private const int UnixSendBuffer = 1 << 20;
+
     private static int _looking;
 
     private readonly Socket _socket;
@@ -38,6 +41,8 @@ internal sealed class PeerSocket : IDisposable
         _socket = socket;
         if (socket.AddressFamily == AddressFamily.Unix)
         {
+            // Such a socket keeps its first size, by which a long reply would leave in many pieces. The kernel gives what it allows.
+            socket.SendBufferSize = UnixSendBuffer;
             return;
         }
 

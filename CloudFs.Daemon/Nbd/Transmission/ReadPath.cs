@@ -13,6 +13,7 @@ internal sealed class ReadPath(
     InFlightWindow window,
     Replies replies,
     OperationRunner runner,
+    Outbox outbox,
     Func<int, long, bool> enter)
 {
     private readonly List<DiskRange> _ranges = new(ReadPlan.MaxRanges);
@@ -118,6 +119,7 @@ internal sealed class ReadPath(
             buffer.Charge(window, part.Length);
             runner.RunPart(
                 target.ReadAsync(part.Offset, buffer.Payload(part.Length)), group, buffer, part.Offset, part.Length);
+            outbox.Flush();
         }
 
         runner.EndGroup(group);

@@ -1,5 +1,4 @@
 using CloudFs.Core.Disks;
-using CloudFs.Daemon.Nbd.Wire;
 
 namespace CloudFs.Daemon.Nbd.Transmission;
 
@@ -17,6 +16,12 @@ internal static class ReadPlan
     /// Shorter reads are answered whole: a second look into the index would cost more than sending zeroes.
     /// </summary>
     public const uint LeastLength = 64 << 10;
+
+    /// <summary>
+    /// Longer ones are read and sent part by part: what was copied last is still in the processor's cache when it is sent, and the
+    /// client takes it while the next part is copied.
+    /// </summary>
+    public const uint LongestPart = 256 << 10;
 
     /// <summary>Shorter holes are sent as zeroes with the data around them: each part costs a chunk.</summary>
     public const ulong LeastHole = 32 << 10;
@@ -59,7 +64,7 @@ internal static class ReadPlan
     {
         while (start < end)
         {
-            var length = (int)Math.Min(end - start, NbdLimits.Piece);
+            var length = (int)Math.Min(end - start, LongestPart);
             into.Add(new ReadPart(start, length, false));
             start += (uint)length;
         }

@@ -53,7 +53,7 @@ internal sealed class RequestLoop : IDisposable
         _input = new InputBuffer(socket, pool, _window, options.ReceiveBufferBytes, enter);
         _replies = new Replies(_outbox, session, _counters, services.Latencies);
         _runner = new OperationRunner(target, _replies, _outbox, _counters);
-        _reads = new ReadPath(target, session, pool, _window, _replies, _runner, enter);
+        _reads = new ReadPath(target, session, pool, _window, _replies, _runner, _outbox, enter);
         _writes = new WritePath(target, _input, pool, _window, _runner, _watch, Settle, enter);
     }
 
