@@ -82,6 +82,9 @@ public sealed partial class Disk : IDurableSink
     /// <summary>The same, waiting for the device on this thread where nobody else is at it: for who has nothing else to do.</summary>
     public ValueTask<IoStatus> FlushHereAsync() => _services.Log.FlushHereAsync();
 
+    /// <summary>A flush is expected next: what it would write is written now, on this thread, where nobody else is at it.</summary>
+    public ValueTask PrepareFlushAsync() => _services.Log.WriteHereAsync();
+
     /// <summary>
     /// Appends to <paramref name="into"/> what the range holds, in order and without gaps, adjoining runs of the same
     /// content merged, at most <paramref name="maxRanges"/> runs (so it may end before the range does).

@@ -34,6 +34,15 @@ internal sealed class DiskTarget(Disk disk) : IBlockTarget
 
     public ValueTask<IoStatus> FlushHereAsync() => disk.FlushHereAsync();
 
+    public void PrepareFlush()
+    {
+        var prepared = disk.PrepareFlushAsync();
+        if (!prepared.IsCompletedSuccessfully)
+        {
+            prepared.AsTask().GetAwaiter().GetResult();
+        }
+    }
+
     public IoStatus Describe(ulong offset, ulong length, int maxRanges, List<DiskRange> into)
     {
         // The caller is a connection's own thread: it may wait for a page of the index.

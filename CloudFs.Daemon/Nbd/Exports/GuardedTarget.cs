@@ -92,6 +92,19 @@ internal sealed class GuardedTarget(IBlockTarget inner, ILogger log, LogThrottle
         }
     }
 
+    public void PrepareFlush()
+    {
+        try
+        {
+            inner.PrepareFlush();
+        }
+        catch (Exception e)
+        {
+            // The flush itself will say what is wrong, if it comes.
+            Unexpected(e);
+        }
+    }
+
     public IoStatus Describe(ulong offset, ulong length, int maxRanges, List<DiskRange> into)
     {
         try

@@ -25,6 +25,9 @@ internal sealed class OutBatch(BufferPool pool, NbdLatencies latencies)
 
     public bool IsEmpty => _segments.Count == 0;
 
+    /// <summary>Bytes of buffers with payload in it.</summary>
+    public long Payload { get; private set; }
+
     /// <summary>Room for a small reply, at the end of the batch.</summary>
     public Span<byte> Reserve(int length, int requests)
     {
@@ -51,8 +54,11 @@ internal sealed class OutBatch(BufferPool pool, NbdLatencies latencies)
     }
 
     /// <summary>A buffer with header and payload; the batch takes over the caller's use of it.</summary>
-    public void Add(PooledBuffer buffer, int start, int length, int requests) =>
+    public void Add(PooledBuffer buffer, int start, int length, int requests)
+    {
         _segments.Add(new Segment(buffer, start, length, requests));
+        Payload += length;
+    }
 
     /// <summary>The reply that was added last is measured, unless the mark is empty.</summary>
     public void Note(in ReplyMark mark)
@@ -133,6 +139,7 @@ internal sealed class OutBatch(BufferPool pool, NbdLatencies latencies)
     private void Reset()
     {
         _segments.Clear();
+        Payload = 0;
         _sentSegments = 0;
         _sentInFirst = 0;
         _marks.Clear();

@@ -14,6 +14,9 @@ internal sealed class Outbox : IThreadPoolWorkItem, IDisposable
     // Deep enough for a send and a log line; there may be one such thread for each connection.
     private const int SenderStack = 256 << 10;
 
+    // More than that in one send keeps the client waiting for longer than a send costs.
+    private const int LongPayload = 64 << 10;
+
     // How often a sender that waits looks whether others want for the memory that it holds.
     private static readonly TimeSpan StallTick = TimeSpan.FromSeconds(1);
 
@@ -112,6 +115,20 @@ internal sealed class Outbox : IThreadPoolWorkItem, IDisposable
             _filling.Add(buffer, start, length, endsRequest ? 1 : 0);
             _filling.Note(mark);
         }
+    }
+
+    /// <summary>Sends what there is if it is worth a send of its own: the client takes it while this thread goes on.</summary>
+    public void FlushIfLong()
+    {
+        lock (_gate)
+        {
+            if (_filling.Payload < LongPayload)
+            {
+                return;
+            }
+        }
+
+        Flush();
     }
 
     /// <summary>Sends what there is, as far as the socket takes it now. Returns without waiting for the peer.</summary>

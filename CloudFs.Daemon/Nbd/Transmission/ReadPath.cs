@@ -43,6 +43,7 @@ internal sealed class ReadPath(
         var buffer = pool.Rent(length);
         buffer.Charge(window, length);
         runner.Run(target.ReadAsync(request.Offset, buffer.Payload(length)), request, buffer);
+        outbox.FlushIfLong();
         return true;
     }
 
@@ -119,7 +120,7 @@ internal sealed class ReadPath(
             buffer.Charge(window, part.Length);
             runner.RunPart(
                 target.ReadAsync(part.Offset, buffer.Payload(part.Length)), group, buffer, part.Offset, part.Length);
-            outbox.Flush();
+            outbox.FlushIfLong();
         }
 
         runner.EndGroup(group);

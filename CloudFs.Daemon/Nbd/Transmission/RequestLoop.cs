@@ -34,6 +34,8 @@ internal sealed class RequestLoop : IDisposable
     private readonly WritePath _writes;
     private readonly RequestWatch _watch;
 
+    private readonly FlushHabit _habit = new();
+
     /// <summary>Flushes of the batch: what they must make durable, one that is begun later does.</summary>
     private readonly List<NbdRequest> _flushes = [];
 
@@ -115,6 +117,11 @@ internal sealed class RequestLoop : IDisposable
         }
 
         var fault = _isStopping() ? RequestFault.Stopping : RequestRules.Check(request, _session);
+        if (request.Command is NbdCommand.Write or NbdCommand.Trim or NbdCommand.WriteZeroes)
+        {
+            _habit.NoteWrite();
+        }
+
         if (request.Command == NbdCommand.Write)
         {
             return fault == RequestFault.None ? _writes.Write(request) : TryRefuseWrite(request, fault);
@@ -149,6 +156,7 @@ internal sealed class RequestLoop : IDisposable
                 _runner.Run(_target.ZeroAsync(request.Offset, request.Length, request.IsFua), request, null);
                 return true;
             case NbdCommand.Flush:
+                _habit.NoteFlush();
                 _flushes.Add(request);
                 return true;
             case NbdCommand.BlockStatus:
@@ -213,6 +221,11 @@ internal sealed class RequestLoop : IDisposable
         _outbox.Flush();
         if (_flushes.Count == 0)
         {
+            if (_habit.IsFlushNext && _window.Requests == 0)
+            {
+                _target.PrepareFlush();
+            }
+
             return;
         }
 

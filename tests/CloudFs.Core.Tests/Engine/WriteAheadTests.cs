@@ -93,6 +93,29 @@ public sealed class WriteAheadTests
     }
 
     [Fact]
+    public async Task A_flush_that_is_prepared_has_nothing_left_to_write()
+    {
+        await using var engine = await EngineHarness.OpenAsync(_device);
+        var disk = await engine.CreateDiskAsync(new DiskSpec(1 << 30, "one"), None);
+        Assert.Equal(IoStatus.Ok, await disk.WriteAsync(0, Page(0), true, None));
+        Assert.Equal(IoStatus.Ok, await disk.WriteAsync(PageBytes, Page(1), false, None));
+        var durable = disk.Durable;
+        await disk.PrepareFlushAsync();
+        Assert.Equal(durable, disk.Durable);
+        var operations = _device.Operations;
+        Assert.Equal(IoStatus.Ok, await disk.FlushHereAsync());
+        Assert.Equal(operations + 1, _device.Operations);
+        Assert.Equal(disk.Newest, disk.Durable);
+
+        // Nothing to prepare: nothing is done.
+        await disk.PrepareFlushAsync();
+        Assert.Equal(operations + 1, _device.Operations);
+        var found = _device.PowerCut(new Random(1));
+        await using var again = await EngineHarness.OpenAsync(found);
+        await AssertHoldsAsync(again.FindDisk("one"), 2);
+    }
+
+    [Fact]
     public async Task A_place_that_the_medium_refuses_is_left_to_the_commit_that_goes_there()
     {
         await using var engine = await EngineHarness.OpenAsync(_device);

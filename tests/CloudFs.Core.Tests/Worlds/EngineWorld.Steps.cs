@@ -310,6 +310,12 @@ internal sealed partial class EngineWorld
     {
         var promised = _models.Select(model => (model, model.Acknowledged)).ToList();
         var log = _host.Engine.Services.Log;
+        if (_flushesHere && _companions?.Next(2) == 0)
+        {
+            // As a connection does whose client is known to flush next.
+            await EndsAsync(log.WriteHereAsync().AsTask());
+        }
+
         var status = await AskAsync(() => _flushesHere ? log.FlushHereAsync() : log.FlushAsync());
         AssertAllowed(status, "a flush");
         if (status == IoStatus.Ok)

@@ -66,6 +66,36 @@ public sealed class BundleTests
         AssertAnswers(client, 5, NbdError.NoSpace);
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(5)]
+    public async Task The_flush_of_a_client_that_always_flushes_after_so_many_writes_is_prepared(int writes)
+    {
+        await using var server = await TestServer.StartAsync(_disk);
+        using var client = server.Attach("demo");
+        for (var round = 0; round < 10; round++)
+        {
+            WriteSome(client, writes);
+            Assert.Equal(NbdError.None, client.Do(NbdCommand.Flush, 0, 0));
+        }
+
+        // The first flush tells the number, four more that it is always the same. What is prepared comes after the reply.
+        Assert.True(await TestServer.BecomesAsync(() => _disk.Prepared == 5));
+        WriteSome(client, writes + 1);
+        Assert.Equal(NbdError.None, client.Do(NbdCommand.Flush, 0, 0));
+        WriteSome(client, writes);
+        Assert.Equal(NbdError.None, client.Do(NbdCommand.Flush, 0, 0));
+        Assert.Equal(6, _disk.Prepared);
+    }
+
+    private static void WriteSome(NbdTestClient client, int writes)
+    {
+        for (var i = 0; i < writes; i++)
+        {
+            Assert.Equal(NbdError.None, client.Write((ulong)(i * Page), new byte[Page]));
+        }
+    }
+
     private static void AssertAnswers(NbdTestClient client, int count, NbdError error)
     {
         var answered = new SortedSet<ulong>();

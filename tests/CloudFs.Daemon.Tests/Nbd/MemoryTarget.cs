@@ -15,6 +15,7 @@ internal sealed class MemoryTarget(string id, string? name, ulong size) : IBlock
     private int _fuaWrites;
     private int _flushes;
     private int _flushesHere;
+    private int _prepared;
 
     public static readonly string SomeId = new('a', 40);
 
@@ -69,6 +70,11 @@ internal sealed class MemoryTarget(string id, string? name, ulong size) : IBlock
         Run("zero", offset, length, () => Zero(offset, length, fua));
 
     public ValueTask<IoStatus> FlushAsync() => Run("flush", 0, 0, () => Interlocked.Increment(ref _flushes));
+
+    /// <summary>How often a flush was prepared.</summary>
+    public int Prepared => Volatile.Read(ref _prepared);
+
+    public void PrepareFlush() => Interlocked.Increment(ref _prepared);
 
     public ValueTask<IoStatus> FlushHereAsync()
     {
