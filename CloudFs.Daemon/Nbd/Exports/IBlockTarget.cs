@@ -35,7 +35,9 @@ internal interface IBlockTarget
     /// <summary>The same for a caller that has nothing else to do meanwhile: it may be done on its thread.</summary>
     ValueTask<IoStatus> FlushHereAsync() => FlushAsync();
 
-    /// <summary>A flush is expected next, and the caller has nothing else to do: what it would write may be written on its thread.</summary>
+    /// <summary>
+    /// A flush is expected next, and the caller has nothing else to do: what it would write may be written on its thread.
+    /// </summary>
     void PrepareFlush()
     {
     }

@@ -49,10 +49,7 @@ internal sealed class InputBuffer : IDisposable
     /// <summary>The largest request that can be had in one piece.</summary>
     public int Capacity => _buffer.Capacity;
 
-    /// <summary>Some of the bytes that are here, as memory; stays as it is while the buffer is held.</summary>
-    public ReadOnlyMemory<byte> Slice(int start, int length) => _buffer.Array.AsMemory(_start + start, length);
-
-    /// <summary>All of the buffer; <see cref="PlaceOf"/> tells where in it something lies.</summary>
+    /// <summary>All of the buffer, which stays as it is while it is held; <see cref="PlaceOf"/> tells where in it something lies.</summary>
     public ReadOnlyMemory<byte> Whole => _buffer.Array;
 
     /// <summary>Where in <see cref="Whole"/> a byte lies that is here; until the next <see cref="Fill"/>.</summary>
