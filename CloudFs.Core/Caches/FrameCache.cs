@@ -232,7 +232,10 @@ internal sealed class FrameCache
                 ref var head = ref HeadOf(key, mix);
                 _frames[frame] = new Frame
                 {
-                    Key = key, Next = head, From = (ushort)offset, To = (ushort)(offset + bytes.Length),
+                    Key = key,
+                    Next = head,
+                    From = (ushort)offset,
+                    To = (ushort)(offset + bytes.Length),
                 };
                 head = frame;
                 bytes.CopyTo(BytesOf(frame));
