@@ -6,6 +6,9 @@ namespace CloudFs.Core.Disks;
 /// </summary>
 public sealed class WriteBatch
 {
+    /// <summary>The longest that may be added: longer ones are entries of their own anyway.</summary>
+    public const int LongestWrite = 256 << 10;
+
     private readonly List<(ulong Offset, int Start, int Length)> _writes = [];
 
     /// <summary>What all the writes are cut from.</summary>
@@ -29,7 +32,7 @@ public sealed class WriteBatch
     /// <param name="data">What all the writes are cut from; the same for each.</param>
     /// <param name="offset">Where it goes on the disk.</param>
     /// <param name="start">Where in <paramref name="data"/> its bytes begin.</param>
-    /// <param name="length">How many; to an empty batch at most <see cref="LongestWrite"/>.</param>
+    /// <param name="length">How many, at most <see cref="LongestWrite"/>.</param>
     /// <returns>False, and nothing was added, when it has to go by itself: not whole sectors, too long, or it overlaps another.</returns>
     public bool TryAdd(ReadOnlyMemory<byte> data, ulong offset, int start, int length)
     {
@@ -46,9 +49,6 @@ public sealed class WriteBatch
         End = Math.Max(End, offset + (ulong)length);
         return true;
     }
-
-    /// <summary>The longest that may be added: longer ones are entries of their own anyway.</summary>
-    public const int LongestWrite = 256 << 10;
 
     /// <summary>Forgets the writes.</summary>
     public void Clear()

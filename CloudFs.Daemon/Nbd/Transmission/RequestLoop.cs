@@ -17,7 +17,7 @@ namespace CloudFs.Daemon.Nbd.Transmission;
 ///  3  hand over the writes, send the batch of replies; one flush for all that came; go to 1
 /// </code>
 /// The thread waits in four places only: for bytes (1, and within a long payload), for room in the window (2), for the device
-/// when the client waits for nothing but flushes (3), and at the end for what is under way.
+/// when the client waits for nothing but flushes, or is known to flush next (3), and at the end for what is under way.
 /// </summary>
 internal sealed class RequestLoop : IDisposable
 {
@@ -33,7 +33,6 @@ internal sealed class RequestLoop : IDisposable
     private readonly ReadPath _reads;
     private readonly WritePath _writes;
     private readonly RequestWatch _watch;
-
     private readonly FlushHabit _habit = new();
 
     /// <summary>Flushes of the batch: what they must make durable, one that is begun later does.</summary>
@@ -117,14 +116,13 @@ internal sealed class RequestLoop : IDisposable
         }
 
         var fault = _isStopping() ? RequestFault.Stopping : RequestRules.Check(request, _session);
-        if (request.Command is NbdCommand.Write or NbdCommand.Trim or NbdCommand.WriteZeroes)
-        {
-            _habit.NoteWrite();
-        }
-
         if (request.Command == NbdCommand.Write)
         {
-            return fault == RequestFault.None ? _writes.Write(request) : TryRefuseWrite(request, fault);
+            var isOpen = fault == RequestFault.None ? _writes.Write(request) : TryRefuseWrite(request, fault);
+
+            // Not before: while its payload is waited for, the flush is not next.
+            _habit.NoteWrite();
+            return isOpen;
         }
 
         _input.Skip(NbdRequest.Size);
@@ -151,6 +149,7 @@ internal sealed class RequestLoop : IDisposable
             case NbdCommand.Trim:
             case NbdCommand.WriteZeroes:
                 _writes.Submit();
+                _habit.NoteWrite();
 
                 // A hole is what the log makes of zeroes either way; NO_HOLE asks for room that a log can't set aside.
                 _runner.Run(_target.ZeroAsync(request.Offset, request.Length, request.IsFua), request, null);
