@@ -32,6 +32,12 @@ public sealed record ChangeDiskRequest
 
     /// <summary>Bytes; a disk only grows.</summary>
     public ulong? Size { get; init; }
+
+    /// <summary>"flush", "write" or "async".</summary>
+    public string? Durability { get; init; }
+
+    /// <summary>Seconds that a request waits for too few replicas before it fails with EIO; 0: for ever.</summary>
+    public uint? Patience { get; init; }
 }
 
 /// <summary>A disk: <c>GET /disks</c> (an array) and <c>GET /disks/ID</c>.</summary>
@@ -45,7 +51,7 @@ public sealed record DiskJson
 
     public required string Durability { get; init; }
 
-    /// <summary>"primary" or "mirror".</summary>
+    /// <summary>"primary", "replica", "joining", "removed" or "mirror".</summary>
     public required string Role { get; init; }
 
     public required bool Writable { get; init; }
@@ -74,6 +80,14 @@ public sealed record DiskJson
 
     public required IReadOnlyList<ReplicaJson> Replicas { get; init; }
 
+    /// <summary>Of a disk on several hosts: "serving", "candidate", "waiting" and so on (docs/protocol/cluster.md), and why.</summary>
+    public string? State { get; init; }
+
+    public string? StateReason { get; init; }
+
+    /// <summary>The newest LSN that is known to be on a majority; absent for a disk on one host.</summary>
+    public ulong? Committed { get; init; }
+
     public required DiskHealthJson Health { get; init; }
 }
 
@@ -81,7 +95,11 @@ public sealed record DiskJson
 public sealed record ViewJson(string Id, ulong Epoch, string Primary);
 
 /// <summary>A replica of the view.</summary>
-public sealed record ReplicaJson(string Host, string Device, bool Witness);
+public sealed record ReplicaJson(string Host, string Device, bool Witness)
+{
+    /// <summary>How far it is, where this host is the primary of several.</summary>
+    public ClusterReplicaJson? Status { get; init; }
+}
 
 /// <summary>"ok" or "degraded", why, and the ranges (bytes) that answer EIO.</summary>
 public sealed record DiskHealthJson(
@@ -114,6 +132,9 @@ public sealed record HostJson
     public required SpaceJson Space { get; init; }
 
     public CompactionJson? Compaction { get; init; }
+
+    /// <summary>URL of the replicator beside this daemon, "http://127.0.0.1:8091"; absent where there is none.</summary>
+    public string? Replicator { get; init; }
 }
 
 /// <summary>

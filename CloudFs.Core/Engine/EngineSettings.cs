@@ -1,5 +1,6 @@
 using CloudFs.Core.Devices;
 using CloudFs.Core.Primitives;
+using CloudFs.Core.Replication;
 using CloudFs.Core.Scrub;
 
 namespace CloudFs.Core.Engine;
@@ -61,6 +62,12 @@ public sealed class EngineSettings
     /// <summary>Time from the beginning of one scrub to the next; zero: only when asked.</summary>
     public TimeSpan ScrubInterval { get; init; }
 
+    /// <summary>Connects to other hosts; null for an engine that never does.</summary>
+    public IPeerDialer? Dialer { get; init; }
+
+    /// <summary>For how long an answer to a primary's heartbeat holds this host back, and a lease lasts (PROTOCOL.md, 18).</summary>
+    public TimeSpan Lease { get; init; } = TimeSpan.FromSeconds(3);
+
     /// <summary>The same with another device.</summary>
     internal EngineSettings Over(IBlockDevice device) => new()
     {
@@ -75,6 +82,8 @@ public sealed class EngineSettings
         RebuildIndex = RebuildIndex,
         ScrubRate = ScrubRate,
         ScrubInterval = ScrubInterval,
+        Dialer = Dialer,
+        Lease = Lease,
     };
 }
 

@@ -6,6 +6,7 @@ using CloudFs.Core.Log;
 using CloudFs.Core.Metrics;
 using CloudFs.Core.Primitives;
 using CloudFs.Core.Recovery;
+using CloudFs.Core.Replication;
 using CloudFs.Core.Scrub;
 
 namespace CloudFs.Core.Engine;
@@ -50,6 +51,9 @@ public sealed class StorageEngine : IAsyncDisposable
 
     /// <summary>Reads everything again and again, and tells what it finds.</summary>
     public Scrubber Scrub { get; }
+
+    /// <summary>Everything that has to do with other hosts.</summary>
+    public ReplicationHub Replication { get; } = new();
 
     /// <summary>Opens a device, formatting a blank one, and recovers what it holds. The engine owns the device from the call on.</summary>
     /// <exception cref="DeviceRefusedException">The device can't be used; it was left as it is.</exception>

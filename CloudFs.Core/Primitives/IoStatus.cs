@@ -35,4 +35,7 @@ public enum IoStatus
 
     /// <summary>The condition of a conditional write does not hold: the disk has a newer version.</summary>
     VersionMismatch,
+
+    /// <summary>Too few replicas, or not the primary, could be reached for as long as the disk is patient: EIO.</summary>
+    Unreachable,
 }
