@@ -12,7 +12,7 @@ namespace CloudFs.Core.Checkpoints;
 /// <summary>The contents of a checkpoint, field by field (docs/format/checkpoint.md). Writing and reading stand side by side.</summary>
 internal static class CheckpointCodec
 {
-    private const int ContentsVersion = 3;
+    private const int ContentsVersion = 4;
 
     public static async ValueTask WriteAsync(BlobWriter blob, CheckpointContents contents)
     {
@@ -48,6 +48,20 @@ internal static class CheckpointCodec
         {
             await WriteDiskAsync(blob, disk);
         }
+
+        await blob.PutAsync(contents.Remembered.Count);
+        foreach (var disk in contents.Remembered)
+        {
+            await blob.PutAsync(disk.Disk);
+            await blob.PutAsync(disk.Promised.Epoch);
+            await blob.PutAsync(disk.Promised.Primary);
+            await blob.PutAsync(disk.View.Ballot.Epoch);
+            await blob.PutAsync(disk.View.Ballot.Primary);
+            await blob.PutAsync(disk.View.Lsn);
+            await blob.PutAsync(disk.View.Id);
+            await blob.PutAsync(disk.View.Previous);
+            await blob.PutAsync(disk.DroppedUse);
+        }
     }
 
     public static async ValueTask<LoadedCheckpoint> ReadAsync(BlobReader blob, CheckpointRoot root, int segmentCount)
@@ -75,7 +89,17 @@ internal static class CheckpointCodec
             }
         }
 
-        return new LoadedCheckpoint(cut, root.Durable, segments, pages, disks);
+        var remembered = new List<RememberedDisk>();
+        for (var left = await blob.CountAsync(); left > 0; left--)
+        {
+            var (disk, promised) = (await blob.IdAsync(), new Ballot(await blob.UInt64Async(), await blob.IdAsync()));
+            var view = new ViewMark(
+                new Ballot(await blob.UInt64Async(), await blob.IdAsync()), await blob.UInt64Async(), await blob.IdAsync(),
+                await blob.IdAsync());
+            remembered.Add(new RememberedDisk(disk, promised, view, await blob.UInt64Async()));
+        }
+
+        return new LoadedCheckpoint(cut, root.Durable, segments, pages, disks, remembered);
     }
 
     private static async ValueTask<SegmentTable> ReadSegmentsAsync(BlobReader blob, int segmentCount)

@@ -20,6 +20,9 @@ public sealed record DiskSnapshot(
     IReadOnlyList<(ulong Lba, ulong End)> Lost,
     TreeRoot Tree)
 {
+    /// <summary>True for a copy that was given up: its tree goes, and it is not kept.</summary>
+    public bool IsDropped { get; init; }
+
     /// <summary>Copies a disk's state. Under the disk's lock; quick, since the map's layers are not copied.</summary>
     public static DiskSnapshot Of(DiskState state) => new(
         state.Head,
@@ -30,7 +33,7 @@ public sealed record DiskSnapshot(
         state.Lsns.OldestLsn,
         [.. state.Lsns.Runs],
         [.. state.Damage.LostRanges],
-        state.Map.Tree);
+        state.Map.Tree) { IsDropped = state.IsDropped };
 }
 
 /// <summary>The log at the moment from which a checkpoint lets recovery read it.</summary>
@@ -45,12 +48,14 @@ public sealed record LogCut(LogPosition RollFrom, ulong NextCommit, int NextSegm
 /// <param name="Segments">The segments in use, with what the trees refer to.</param>
 /// <param name="IndexPages">Which index pages are in use: a bit each, by segment (-1: the fixed area).</param>
 /// <param name="Disks">The disks, deleted ones included.</param>
+/// <param name="Remembered">Promises, and what is known of disks that are not here.</param>
 public sealed record CheckpointContents(
     LogCut Cut,
     ulong NextRelocation,
     IReadOnlyList<SegmentUse> Segments,
     IReadOnlyList<(int Segment, byte[] Used)> IndexPages,
-    IReadOnlyList<DiskSnapshot> Disks);
+    IReadOnlyList<DiskSnapshot> Disks,
+    IReadOnlyList<RememberedDisk> Remembered);
 
 /// <summary>What a checkpoint holds, read back.</summary>
 /// <param name="Cut">Where the log was cut.</param>
@@ -58,9 +63,11 @@ public sealed record CheckpointContents(
 /// <param name="Segments">The segment table.</param>
 /// <param name="IndexPages">Which index pages are in use.</param>
 /// <param name="Disks">The disks, deleted ones included.</param>
+/// <param name="Remembered">Promises, and what is known of disks that are not here.</param>
 public sealed record LoadedCheckpoint(
     LogCut Cut,
     LogPosition Durable,
     SegmentTable Segments,
     IReadOnlyList<(int Segment, byte[] Used)> IndexPages,
-    Dictionary<Id160, DiskState> Disks);
+    Dictionary<Id160, DiskState> Disks,
+    IReadOnlyList<RememberedDisk> Remembered);

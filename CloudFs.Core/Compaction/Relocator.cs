@@ -18,10 +18,10 @@ namespace CloudFs.Core.Compaction;
 /// <param name="deviceId">Of the label.</param>
 /// <param name="physicalBlock">Of the label.</param>
 /// <param name="lookup">Tells what is live: the trees as of the last checkpoint, the same ones throughout a cycle.</param>
-/// <param name="isViewInForce">True for the disk's view (by its hash) whose secret must be kept.</param>
+/// <param name="isNeeded">True for a device record that nothing newer has made superfluous: the secret of a view in force, a promise.</param>
 public sealed class Relocator(
     IBlockDevice device, SegmentTable segments, IRelocationSpace space, Id160 deviceId, int physicalBlock,
-    TreeLookup lookup, Func<Id160, Id160, bool> isViewInForce)
+    TreeLookup lookup, Func<DeviceRecord, bool> isNeeded)
 {
     /// <summary>The most moves that a plan may have: 12 MiB, and twice that while they are put together.</summary>
     public const int DefaultMoveLimit = 1 << 18;
@@ -206,7 +206,7 @@ public sealed class Relocator(
     }
 
     private bool IsSecretNeeded(ReadOnlySpan<byte> bytes) =>
-        DeviceRecord.TryRead(bytes, out var record) == LayoutFault.None && isViewInForce(record.Disk, record.View);
+        DeviceRecord.TryRead(bytes, out var record) == LayoutFault.None && isNeeded(record);
 
     /// <summary>A secret stands right before its view; one that does not is kept all the same.</summary>
     private async ValueTask<RelocationOutcome> CopyStrandedSecretAsync(SegmentCatalog catalog)

@@ -15,13 +15,14 @@ public sealed partial class Disk
     public async ValueTask<IoStatus> WriteAsync(
         ulong offset, ReadOnlyMemory<byte> data, bool fua, CancellationToken cancellation)
     {
-        var status = CheckRange(offset, (ulong)data.Length);
+        var status = await BeginAsync(offset, (ulong)data.Length, cancellation);
+        var version = default(DiskVersion);
         if (status == IoStatus.Ok && !data.IsEmpty)
         {
-            (status, _) = await AppendDataAsync(offset / EntryLayout.SectorSize, data, default, cancellation);
+            (status, version) = await AppendDataAsync(offset / EntryLayout.SectorSize, data, default, cancellation);
         }
 
-        return status == IoStatus.Ok ? await SettleAsync(fua) : status;
+        return status == IoStatus.Ok ? await SettleAsync(fua, version) : status;
     }
 
     /// <summary>
@@ -35,21 +36,23 @@ public sealed partial class Disk
         }
 
         // Where the whole of it lies within the disk, each part does.
-        var status = CheckRange(0, batch.End);
+        var status = await BeginAsync(0, batch.End, cancellation);
+        var version = default(DiskVersion);
         if (status == IoStatus.Ok)
         {
             batch.Draft.Stages = _services.Stages;
             _services.Io.AddWritten(batch.Bytes);
-            (status, _) = await AppendAsync(batch.Draft, batch.Data, default, batch.End / EntryLayout.SectorSize, cancellation);
+            (status, version) = await AppendAsync(batch.Draft, batch.Data, default, batch.End / EntryLayout.SectorSize, cancellation);
         }
 
-        return status == IoStatus.Ok ? await SettleAsync(fua) : status;
+        return status == IoStatus.Ok ? await SettleAsync(fua, version) : status;
     }
 
     /// <summary>Makes a range read as zeroes (trim and write-zeroes): one small entry, whatever the length.</summary>
     public async ValueTask<IoStatus> ZeroAsync(ulong offset, ulong length, bool fua, CancellationToken cancellation)
     {
-        var status = CheckRange(offset, length);
+        var status = await BeginAsync(offset, length, cancellation);
+        var version = default(DiskVersion);
         var lba = offset / EntryLayout.SectorSize;
         var left = length / EntryLayout.SectorSize;
         var draft = WriteDraft.Rent(_services.Stages);
@@ -60,7 +63,7 @@ public sealed partial class Disk
                 // An extent's length is 32 bits: 2 TiB less a sector.
                 var sectors = (uint)Math.Min(left, uint.MaxValue);
                 draft.SetZero(lba, sectors);
-                (status, _) = await AppendAsync(draft, default, default, lba + sectors, cancellation);
+                (status, version) = await AppendAsync(draft, default, default, lba + sectors, cancellation);
                 lba += sectors;
                 left -= sectors;
             }
@@ -70,7 +73,7 @@ public sealed partial class Disk
             WriteDraft.Return(draft);
         }
 
-        return status == IoStatus.Ok ? await SettleAsync(fua) : status;
+        return status == IoStatus.Ok ? await SettleAsync(fua, version) : status;
     }
 
     /// <summary>
@@ -85,7 +88,7 @@ public sealed partial class Disk
         var end = offset + (ulong)data.Length;
         var sectors = checked((int)(((end + EntryLayout.SectorSize - 1) / EntryLayout.SectorSize) - lba));
         var aligned = offset % EntryLayout.SectorSize == 0 && end % EntryLayout.SectorSize == 0;
-        var status = CheckRange(lba * EntryLayout.SectorSize, (ulong)sectors * EntryLayout.SectorSize);
+        var status = await BeginAsync(lba * EntryLayout.SectorSize, (ulong)sectors * EntryLayout.SectorSize, cancellation);
         if (status != IoStatus.Ok || data.IsEmpty)
         {
             return (status == IoStatus.Ok ? IoStatus.Misaligned : status, Newest);
@@ -111,14 +114,58 @@ public sealed partial class Disk
                 continue;
             }
 
-            return status == IoStatus.Ok ? (await _services.Log.FlushAsync(), version) : (status, version);
+            return status == IoStatus.Ok ? (await FlushAsync(cancellation), version) : (status, version);
         }
     }
 
-    private async ValueTask<IoStatus> SettleAsync(bool fua) =>
-        fua || Locked(state => state.Head.Attributes!.Durability) == Durability.Write
-            ? await _services.Log.FlushAsync()
-            : IoStatus.Ok;
+    /// <summary>Whether a range can be written at all; of a disk on several hosts, once clients may be answered.</summary>
+    private ValueTask<IoStatus> BeginAsync(ulong offset, ulong length, CancellationToken cancellation)
+    {
+        var status = CheckRange(offset, length);
+        return status == IoStatus.Ok && _group is { MayServe: false } group
+            ? group.ReadyAsync(cancellation)
+            : ValueTask.FromResult(status);
+    }
+
+    private ValueTask<IoStatus> SettleAsync(bool fua, DiskVersion version)
+    {
+        var isDurable = fua || Locked(state => state.Head.Attributes!.Durability) == Durability.Write;
+        return _group is { } group
+            ? isDurable ? FlushGroupAsync(group, isHere: false) : group.ReceivedAsync(version.Lsn)
+            : isDurable ? _services.Log.FlushAsync() : ValueTask.FromResult(IoStatus.Ok);
+    }
+
+    private async ValueTask<IoStatus> FlushGroupAsync(IDiskGroup group, bool isHere)
+    {
+        // The others are at it while this host's device is.
+        var lsn = Newest.Lsn;
+        group.WantDurable(lsn);
+        var status = isHere ? await _services.Log.FlushHereAsync() : await _services.Log.FlushAsync();
+        return status == IoStatus.Ok ? await group.DurableAsync(lsn) : status;
+    }
+
+    /// <summary>True where a read can't just be answered: no lease, or durability "write", under which it must not show what may be lost.</summary>
+    private bool NeedsLeave(IDiskGroup group) =>
+        !group.MayServe || Locked(state => state.Head.Attributes!.Durability) == Durability.Write;
+
+    private async ValueTask<IoStatus> ReadWithLeaveAsync(
+        IDiskGroup group, ulong offset, Memory<byte> destination, CancellationToken cancellation)
+    {
+        var status = await group.ReadyAsync(cancellation);
+        if (status != IoStatus.Ok)
+        {
+            return status;
+        }
+
+        status = await _reader.ReadAsync(offset / EntryLayout.SectorSize, destination);
+        if (status == IoStatus.Ok && Locked(state => state.Head.Attributes!.Durability) == Durability.Write)
+        {
+            // What was read may be of any version up to the newest.
+            return await group.CommittedAsync(Newest.Lsn);
+        }
+
+        return status;
+    }
 
     private async ValueTask<(IoStatus Status, DiskVersion Version)> AppendDataAsync(
         ulong lba, ReadOnlyMemory<byte> data, WriteCondition condition, CancellationToken cancellation)
@@ -156,6 +203,17 @@ public sealed partial class Disk
         {
             var changed = _services.Log.RoomChanged;
             var outcome = _appender.TryAppend(draft, data.Span, condition, endLba);
+            if (outcome.Status == IoStatus.Unreachable && _group is { } group)
+            {
+                var ready = await group.ReadyAsync(cancellation);
+                if (ready == IoStatus.Ok)
+                {
+                    continue;
+                }
+
+                outcome = AppendOutcome.Refused(ready);
+            }
+
             if (!outcome.Wait)
             {
                 _appender.Note(draft, data.Span, outcome);

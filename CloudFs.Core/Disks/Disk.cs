@@ -18,14 +18,16 @@ public sealed partial class Disk : IDurableSink
     private readonly DiskReader _reader;
     private readonly AsyncBroadcast _durableChanged = new();
     private DiskVersion _durable;
+    private DiskVersion _shown;
     private volatile bool _stopped;
+    private volatile IDiskGroup? _group;
 
     /// <summary>A disk over what recovery found, all of it durable; or over nothing, to be created.</summary>
     internal Disk(DiskServices services, DiskState state)
     {
         _services = services;
         _state = state;
-        _durable = new DiskVersion(state.Head.Lsn, state.Head.Id);
+        _durable = _shown = new DiskVersion(state.Head.Lsn, state.Head.Id);
         _appender = new DiskAppender(services, state, _gate, this);
         _reader = new DiskReader(services, state, _gate);
     }
@@ -44,10 +46,20 @@ public sealed partial class Disk : IDurableSink
         Locked(state => state.Suspect is not null || !state.IsPrimary(_services.HostId, _services.DeviceId));
 
     /// <summary>True once deleted: everything answers <see cref="IoStatus.Deleted"/>.</summary>
-    public bool IsDeleted => Locked(state => state.Head.Deleted);
+    public bool IsDeleted => Locked(state => state.Head.Deleted || state.IsDropped);
 
-    /// <summary>The newest version that is durable here.</summary>
-    public DiskVersion Durable => Locked(_ => _durable);
+    /// <summary>The newest version that is durable here, and may be shown: of several hosts' disks a view only once it is committed.</summary>
+    public DiskVersion Durable
+    {
+        get
+        {
+            var group = _group;
+            lock (_gate)
+            {
+                return group is not null && group.ShownUpTo < _durable.Lsn ? _shown : _durable;
+            }
+        }
+    }
 
     /// <summary>The newest version, durable or not.</summary>
     public DiskVersion Newest => Locked(state => new DiskVersion(state.Head.Lsn, state.Head.Id));
@@ -67,20 +79,26 @@ public sealed partial class Disk : IDurableSink
     {
         cancellation.ThrowIfCancellationRequested();
         var status = CheckRange(offset, (ulong)destination.Length);
-        return status == IoStatus.Ok
-            ? _reader.ReadAsync(offset / EntryLayout.SectorSize, destination)
-            : ValueTask.FromResult(status);
+        return status != IoStatus.Ok ? ValueTask.FromResult(status)
+            : _group is { } group && NeedsLeave(group) ? ReadWithLeaveAsync(group, offset, destination, cancellation)
+            : _reader.ReadAsync(offset / EntryLayout.SectorSize, destination);
     }
 
     /// <summary>Everything that was acknowledged before this call is durable when it completes with Ok.</summary>
     public ValueTask<IoStatus> FlushAsync(CancellationToken cancellation)
     {
+        if (_group is { } group)
+        {
+            return new ValueTask<IoStatus>(FlushGroupAsync(group, isHere: false).AsTask().WaitAsync(cancellation));
+        }
+
         var flush = _services.Log.FlushAsync();
         return flush.IsCompleted ? flush : new ValueTask<IoStatus>(flush.AsTask().WaitAsync(cancellation));
     }
 
     /// <summary>The same, waiting for the device on this thread where nobody else is at it: for who has nothing else to do.</summary>
-    public ValueTask<IoStatus> FlushHereAsync() => _services.Log.FlushHereAsync();
+    public ValueTask<IoStatus> FlushHereAsync() =>
+        _group is { } group ? FlushGroupAsync(group, isHere: true) : _services.Log.FlushHereAsync();
 
     /// <summary>A flush is expected next: what it would write is written now, on this thread, where nobody else is at it.</summary>
     public ValueTask PrepareFlushAsync() => _services.Log.WriteHereAsync();
@@ -107,6 +125,11 @@ public sealed partial class Disk : IDurableSink
         DiskVersion version;
         MappedExtent[]? extents;
         MapView view;
+        if (_group is { } group && await group.ReadyAsync(cancellation) is var ready and not IoStatus.Ok)
+        {
+            return new ConsistentRead(ready, Newest, null, []);
+        }
+
         do
         {
             lock (_gate)
@@ -200,11 +223,17 @@ public sealed partial class Disk : IDurableSink
     /// <summary>The log's loop says: durable up to here.</summary>
     void IDurableSink.OnDurable(ulong lsn, Id160 id)
     {
+        var group = _group;
         lock (_gate)
         {
             _durable = lsn > _durable.Lsn ? new DiskVersion(lsn, id) : _durable;
+            if (group is null || group.ShownUpTo >= lsn)
+            {
+                _shown = _durable;
+            }
         }
 
+        group?.OnDurable(lsn, id);
         _durableChanged.Pulse();
     }
 
@@ -325,15 +354,20 @@ public sealed partial class Disk : IDurableSink
         lock (_gate)
         {
             var size = _state.Head.Attributes!.Size;
-            return _state.Head.Deleted ? IoStatus.Deleted
+            return _state.Head.Deleted || _state.IsDropped ? IoStatus.Deleted
                 : offset > size || length > size - offset ? IoStatus.OutOfRange : IoStatus.Ok;
         }
     }
 
     private async ValueTask ChangeAsync(AttributesBody change, CancellationToken cancellation)
     {
+        if (_group is { } group)
+        {
+            DiskRanges.RequireOk(await group.ReadyAsync(cancellation), this);
+        }
+
         var outcome = await AppendWhenRoomAsync(() => _appender.TryAppend(change), cancellation);
-        var status = outcome.Status == IoStatus.Ok ? await _services.Log.FlushAsync() : outcome.Status;
+        var status = outcome.Status == IoStatus.Ok ? await FlushAsync(cancellation) : outcome.Status;
         DiskRanges.RequireOk(status, this);
     }
 }

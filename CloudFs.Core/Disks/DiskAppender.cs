@@ -118,18 +118,47 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
     }
 
     /// <summary>
+    /// Appends a view of this host's own, with a fresh secret, that reveals the one before and restates the disk's attributes. Refused as
+    /// ReadOnly where the secret of the view in force is not here, or the epoch is not above the one in force.
+    /// </summary>
+    public AppendOutcome TryAppendView(ulong epoch, IReadOnlyList<Replica> replicas)
+    {
+        lock (gate)
+        {
+            lock (services.Log.Gate)
+            {
+                return state.Head.Deleted ? AppendOutcome.Refused(IoStatus.Deleted)
+                    : state.Suspect is not null || state.Head.Entropy.IsZero || new Ballot(epoch, services.HostId) <= state.Head.Ballot
+                        || new Ballot(epoch, services.HostId) < state.Promised
+                        || EntryHashes.ViewOf(state.Secret) != state.Head.View!.Hash
+                    ? AppendOutcome.Refused(IoStatus.ReadOnly) : AppendView(epoch, replicas);
+            }
+        }
+    }
+
+    /// <summary>
     /// Appends an entry that was sealed elsewhere or before, byte for byte, if it still extends the head that it was judged
     /// by; with <paramref name="secret"/>, the record of a view's secret goes before it. A replay may use the reserve: what
     /// it brings was acknowledged.
     /// </summary>
     public AppendOutcome TryAppendRaw(
         ReadOnlySpan<byte> entry, in EntryHeader fields, EntryBodyParsed? body, Id160 expected, DeviceRecord? secret = null,
-        bool isReplay = false)
+        bool isReplay = false, Ballot source = default)
     {
         lock (gate)
         {
             lock (services.Log.Gate)
             {
+                if (state.IsDropped)
+                {
+                    return AppendOutcome.Refused(IoStatus.Deleted);
+                }
+
+                if (!isReplay && ((source != default && source < state.Promised) || body?.View is { } view && view.Ballot < state.Promised))
+                {
+                    return AppendOutcome.Refused(IoStatus.Fenced);
+                }
+
                 if (state.Head.Id != expected)
                 {
                     return AppendOutcome.Refused(IoStatus.VersionMismatch);
@@ -148,10 +177,18 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
                 secret?.Write(destination);
                 entry.CopyTo(destination[recordLength..]);
                 services.Log.Publish(size, owner, fields.Lsn, fields.Id);
+                Tell(body, fields.Lsn, fields.Id, fields.Previous, entry);
                 position = position.Plus(recordLength);
                 state.Secret = secret?.Secret ?? (body?.View is null ? state.Secret : default);
                 Join(fields.Disk);
                 state.Advance(state.Head.Next(fields, body), body, fields.Previous, position, fields.TotalLength);
+                if (body?.View is not null)
+                {
+                    // Of a disk's first entry, made for this host by whoever chose its hosts, this host may go on at once.
+                    _viewIsOpen = secret is not null && !isReplay && fields.Lsn == 1;
+                    _token = _viewIsOpen ? state.Head.Token(state.Secret) : default;
+                }
+
                 state.ApplyHeader(entry[..fields.HeaderLength], fields, position);
                 services.Io.AddEntry(size.Bytes);
                 return new AppendOutcome(IoStatus.Ok, false, new DiskVersion(fields.Lsn, fields.Id));
@@ -161,7 +198,7 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
 
     private IoStatus Check(in WriteCondition condition)
     {
-        if (state.Head.Deleted)
+        if (state.Head.Deleted || state.IsDropped)
         {
             return IoStatus.Deleted;
         }
@@ -169,6 +206,17 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
         if (state.Suspect is not null || !state.IsPrimary(services.HostId, services.DeviceId))
         {
             return IoStatus.ReadOnly;
+        }
+
+        if (state.Promised > state.Head.Ballot)
+        {
+            return IoStatus.Fenced;
+        }
+
+        if (owner.Group is { MayAppend: false } || (!_viewIsOpen && state.IsShared))
+        {
+            // Its view is opened by those who ask the others first (PROTOCOL.md, 8), or it is about to move elsewhere.
+            return IoStatus.Unreachable;
         }
 
         if (condition.Newest is { } newest && newest != state.Head.Id)
@@ -194,21 +242,26 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
         }
 
         var before = state.Head.View!.Body;
+        var outcome = AppendView(before.Epoch + 1, before.Replicas);
+        return outcome.Wait ? AppendRoom.Wait
+            : outcome.Status == IoStatus.Ok ? AppendRoom.Ok
+            : outcome.Status == IoStatus.NoSpace ? AppendRoom.NoSpace : AppendRoom.Failed;
+    }
+
+    private AppendOutcome AppendView(ulong epoch, IReadOnlyList<Replica> replicas)
+    {
         var secret = services.NewSecret();
         var view = new ViewBody
         {
             View = EntryHashes.ViewOf(secret),
-            Epoch = before.Epoch + 1,
+            Epoch = epoch,
             Primary = services.HostId,
             Revoked = state.Secret,
-            Replicas = before.Replicas,
+            Replicas = replicas,
             Attributes = Restated(state.Head.Attributes!),
         };
         _token = state.Head.Token(state.Secret);
-        var outcome = AppendJson(JsonDraft.Of(EntryKind.View, view.ToBytes()), EntryBodyParsed.Of(view), secret, secret);
-        return outcome.Wait ? AppendRoom.Wait
-            : outcome.Status == IoStatus.Ok ? AppendRoom.Ok
-            : outcome.Status == IoStatus.NoSpace ? AppendRoom.NoSpace : AppendRoom.Failed;
+        return AppendJson(JsonDraft.Of(EntryKind.View, view.ToBytes()), EntryBodyParsed.Of(view), secret, secret);
     }
 
     private static AttributesBody Restated(DiskAttributes attributes)
@@ -247,6 +300,7 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
         draft.CopyBody(data, destination[done.HeaderLength..]);
         draft.Watch.Sealed();
         services.Log.Publish(size, owner, entry.Lsn, done.Id);
+        owner.Group?.OnAppended(entry.Lsn, done.Id, destination[..size.Bytes]);
         _token = done.Token;
         state.Advance(head.Next(entry, done, null), null, head.Id, position, size.Bytes);
         state.ApplyExtents(draft.Extents, entry.Lsn, position);
@@ -293,6 +347,7 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
         }
 
         services.Log.Publish(size, owner, entry.Lsn, done.Id);
+        Tell(body, entry.Lsn, done.Id, entry.Previous, destination[recordLength..size.Bytes]);
         _token = done.Token;
         _viewIsOpen = true;
         state.Secret = secret;
@@ -317,6 +372,21 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
         {
             services.Disks.Add(id, owner);
         }
+    }
+
+    private void Tell(EntryBodyParsed? body, ulong lsn, Id160 id, Id160 previous, ReadOnlySpan<byte> entry)
+    {
+        if (owner.Group is not { } group)
+        {
+            return;
+        }
+
+        if (body?.View is { } view)
+        {
+            group.OnView(view, lsn, id, previous);
+        }
+
+        group.OnAppended(lsn, id, entry);
     }
 
     private AppendOutcome Refuse(AppendRoom room) => room switch

@@ -33,6 +33,15 @@ public sealed class DiskCatalog
         }
     }
 
+    /// <summary>Takes a disk out: this host's copy is gone.</summary>
+    public void Remove(Id160 id)
+    {
+        lock (_lock)
+        {
+            _disks.Remove(id);
+        }
+    }
+
     /// <summary>The disk with that id, deleted or not.</summary>
     public Disk? ById(Id160 id)
     {

@@ -38,6 +38,12 @@ public sealed class DiskServices
     /// <summary>All disks; one joins with its first entry.</summary>
     public DiskCatalog Disks { get; } = new();
 
+    /// <summary>Promises, and what is known of disks that are not here.</summary>
+    public RememberedDisks Remembered { get; init; } = new();
+
+    /// <summary>Writes a checkpoint now; null before there can be any.</summary>
+    internal Func<Task<bool>>? Checkpoint { get; set; }
+
     public IoCounters Io { get; } = new();
 
     /// <summary>How long things take.</summary>
@@ -56,6 +62,32 @@ public sealed class DiskServices
 
     /// <summary>True once a page of the index was found damaged: what it maps answers EIO until the index is rebuilt.</summary>
     public bool IndexIsDamaged => Volatile.Read(ref _indexIsDamaged) != 0;
+
+    /// <summary>
+    /// This host's copy of a disk goes away, and is gone when this returns; its promise and its newest view are remembered (PROTOCOL.md, 9).
+    /// </summary>
+    /// <exception cref="RefusalException">Unavailable: the device takes nothing more, or no checkpoint can be written now.</exception>
+    internal async ValueTask DropAsync(Disk disk, CancellationToken cancellation)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        var (id, view) = disk.Locked(state => (state.Head.Disk, state.Views.Count > 0 ? state.Views[^1] : default));
+        disk.Drop();
+        if (view.Lsn > 0)
+        {
+            await Remembered.NoteViewAsync(this, id, view);
+        }
+
+        var record = new Layout.DeviceRecord(Layout.DeviceRecordType.Dropped, id, default, default) { Lsn = Segments.NextRelocationUse };
+        var status = await Remembered.WriteAsync(this, record);
+        DiskRanges.RequireOk(status, disk);
+
+        // Until a checkpoint is without it, its segments are not free, and it can't come again.
+        if (Checkpoint is { } write && !await write())
+        {
+            throw new RefusalException(
+                Refusal.Unavailable, "the copy is given up, and its room comes back with the next checkpoint, which could not be written now");
+        }
+    }
 
     /// <summary>A page of the index is damaged. Told once.</summary>
     public void TellDamagedIndex()

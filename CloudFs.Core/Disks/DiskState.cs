@@ -39,6 +39,12 @@ public sealed class DiskState(SegmentTable segments)
     /// <summary>Why the disk can't be extended though this host should be able to; null when it can.</summary>
     public string? Suspect { get; set; }
 
+    /// <summary>The highest ballot that this host has promised for the disk (PROTOCOL.md, 1): nothing of a lower one is appended.</summary>
+    public Ballot Promised { get; set; }
+
+    /// <summary>True once this host's copy was given up: it goes with the next checkpoint.</summary>
+    public bool IsDropped { get; private set; }
+
     /// <summary>Sectors that answer EIO: lost with their entries, or found bad when they were read.</summary>
     public DamageBook Damage { get; } = new();
 
@@ -60,6 +66,9 @@ public sealed class DiskState(SegmentTable segments)
 
         return false;
     }
+
+    /// <summary>True when the view in force names other hosts too.</summary>
+    public bool IsShared => Head.View?.Body.Replicas.Count > 1;
 
     /// <summary>True when that host is the view's primary, with that device.</summary>
     public bool IsPrimary(Id160 host, Id160 device) =>
@@ -138,6 +147,24 @@ public sealed class DiskState(SegmentTable segments)
             segments.Pin(pin.Position);
             _pins.Add(pin);
         }
+    }
+
+    /// <summary>This host's copy is given up.</summary>
+    public void Drop()
+    {
+        IsDropped = true;
+        Map.Clear();
+    }
+
+    /// <summary>Nothing leads to what is left of it any more.</summary>
+    public void ReleasePins()
+    {
+        foreach (var pin in _pins)
+        {
+            segments.Unpin(pin.Position);
+        }
+
+        _pins.Clear();
     }
 
     /// <summary>A view or attributes were relocated.</summary>

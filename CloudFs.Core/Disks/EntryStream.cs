@@ -14,13 +14,20 @@ public sealed class EntryStream : IEntrySource
     private readonly Disk _disk;
     private readonly DiskServices _services;
     private readonly HeaderCursor _cursor;
+    private readonly bool _showsAll;
     private byte[] _entry = [];
     private ulong _next;
     private Id160 _previous;
     private int _length;
 
-    internal EntryStream(Disk disk, DiskServices services, HeaderCursor cursor, ulong afterLsn)
+    /// <param name="disk">Whose.</param>
+    /// <param name="services">What all disks share.</param>
+    /// <param name="cursor">Its place.</param>
+    /// <param name="afterLsn">Begins behind it.</param>
+    /// <param name="showsAll">For replicas: also a view that is not committed yet.</param>
+    internal EntryStream(Disk disk, DiskServices services, HeaderCursor cursor, ulong afterLsn, bool showsAll = false)
     {
+        _showsAll = showsAll;
         _disk = disk;
         _services = services;
         _cursor = cursor;
@@ -44,7 +51,7 @@ public sealed class EntryStream : IEntrySource
         while (true)
         {
             var changed = _disk.DurableChanged;
-            if (_next <= _disk.Durable.Lsn)
+            if (_next <= (_showsAll ? _disk.DurableHere : _disk.Durable).Lsn)
             {
                 await ReadNextAsync();
                 return true;

@@ -36,6 +36,9 @@ public readonly record struct IngestResult(IngestOutcome Outcome, string Reason)
 /// </summary>
 internal sealed class Ingest(DiskServices services) : IDisposable
 {
+    /// <summary>So many entries of a view are held against its secret when it is revealed: a pass that is bounded.</summary>
+    private const ulong EntriesProved = 65_536;
+
     private readonly SemaphoreSlim _one = new(1);
     private readonly Dictionary<Id160, HeaderCursor> _cursors = [];
 
@@ -59,7 +62,8 @@ internal sealed class Ingest(DiskServices services) : IDisposable
         }
     }
 
-    private static bool TryProve(
+    /// <summary>What an entry can prove by itself: form, hashes of its pages, id, body.</summary>
+    internal static bool TryProve(
         ReadOnlySpan<byte> entry, out EntryHeader fields, out EntryBodyParsed? body, out string reason)
     {
         fields = default;
@@ -122,14 +126,16 @@ internal sealed class Ingest(DiskServices services) : IDisposable
             return DoesNotFit(fields, $"the secret that it reveals did not make LSN {foreign} of its view");
         }
 
-        var target = disk ?? new Disk(services, new DiskState(services.Segments));
+        var target = disk ?? new Disk(
+            services, new DiskState(services.Segments) { Promised = services.Remembered.Of(fields.Disk).Promised });
         var outcome = await target.AppendWhenRoomAsync(
-            () => target.Appender.TryAppendRaw(entry.Span, fields, body, head.Id), cancellation);
+            () => target.Appender.TryAppendRaw(entry.Span, fields, body, head.Id, source: body?.View?.Ballot ?? head.Ballot), cancellation);
         return outcome.Status switch
         {
             IoStatus.Ok => new IngestResult(IngestOutcome.Appended, ""),
             IoStatus.NoSpace => new IngestResult(
                 IngestOutcome.NoSpace, $"disk {fields.Disk}, LSN {fields.Lsn}: the device is full"),
+            IoStatus.Fenced => DoesNotFit(fields, "this host has promised a higher ballot"),
             IoStatus.VersionMismatch => DoesNotFit(fields, "another entry was appended meanwhile"),
             _ => new IngestResult(IngestOutcome.Unavailable, $"the device takes nothing more ({outcome.Status})"),
         };
@@ -161,12 +167,12 @@ internal sealed class Ingest(DiskServices services) : IDisposable
             : DoesNotFit(fields, "the entry held there can't be read");
     }
 
-    /// <summary>The first entry of the view in force that this secret did not make; 0 for none.</summary>
-    private static async ValueTask<ulong> FindForeignAsync(Disk disk, Id160 secret)
+    /// <summary>The first entry of the view in force that this secret did not make; 0 for none. Of a long view the newest are looked at.</summary>
+    internal static async ValueTask<ulong> FindForeignAsync(Disk disk, Id160 secret)
     {
         var cursor = disk.NewCursor();
         var (from, to) = disk.Locked(state => (state.Head.View!.Lsn, state.Head.Lsn));
-        for (var lsn = from; lsn <= to; lsn++)
+        for (var lsn = Math.Max(from, to > EntriesProved ? to - EntriesProved : 0); lsn <= to; lsn++)
         {
             if (disk.Locate(lsn).Use is { } use && await cursor.FindAsync(use, lsn)
                 && EntryHashes.Lock(EntryHashes.Token(secret, cursor.Fields.Entropy)) != cursor.Fields.Lock)

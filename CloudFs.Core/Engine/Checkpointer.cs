@@ -181,6 +181,7 @@ internal sealed class Checkpointer(
         var cut = CutLog();
         TellLost(moved);
         var disks = services.Disks.All().Select(Freeze).ToList();
+        var remembered = services.Remembered.Snapshot();
         if (await services.Log.FlushAsync() != IoStatus.Ok)
         {
             return false;
@@ -211,7 +212,7 @@ internal sealed class Checkpointer(
         var number = services.Segments.BeginCheckpoint();
         var contents = new CheckpointContents(
             cut, services.Segments.NextRelocationUse, SegmentsAt(cut, delta), space.Snapshot(),
-            [.. disks.Select(disk => disk.Snapshot(moved))]);
+            [.. disks.Where(disk => !disk.Kept.IsDropped).Select(disk => disk.Snapshot(moved))], remembered);
         var slots = await store.WriteAsync(services.Segments, contents, services.Log.Durable, services.Clock.NowMicros);
         if (slots == 0)
         {
@@ -318,7 +319,7 @@ internal sealed class Checkpointer(
 
     private async Task MergeAsync(FrozenDisk disk, RelocationPlan? moved, LivenessDelta delta)
     {
-        if (disk.Kept.Head.Deleted)
+        if (disk.Kept.Head.Deleted || disk.Kept.IsDropped)
         {
             disk.Tree = await services.Tree.DropAsync(disk.Kept.Tree, disk.Kept.Head.Lsn, delta);
             return;
@@ -347,6 +348,12 @@ internal sealed class Checkpointer(
             foreach (var extent in disk.Layers.SelectMany(layer => layer.Runs().Leaves).SelectMany(leaf => leaf))
             {
                 services.Segments.Removed(extent);
+            }
+
+            if (disk.Kept.IsDropped)
+            {
+                disk.Disk.ReleasePins();
+                services.Disks.Remove(disk.Kept.Head.Disk);
             }
         }
     }

@@ -74,7 +74,7 @@ internal sealed class Compactor
             services.Segments.Count, SegmentTable.ReserveSegments, (long)historyMin.TotalMicroseconds);
         _space = new RelocationSpace(services);
         _relocator = new Relocator(
-            device, services.Segments, _space, services.DeviceId, physicalBlock, LookAsync, IsViewInForce);
+            device, services.Segments, _space, services.DeviceId, physicalBlock, LookAsync, IsNeeded);
         _clients = new RateMeter(services.Runtime.Time);
     }
 
@@ -384,6 +384,7 @@ internal sealed class Compactor
             ? found.LookUpAsync(lba, end, into)
             : ValueTask.FromResult((TreeRead.Ok, 0));
 
-    private bool IsViewInForce(Id160 disk, Id160 view) =>
-        _services.Disks.ById(disk)?.Locked(state => state.Head.View?.Hash == view) ?? false;
+    private bool IsNeeded(DeviceRecord record) => record.Type == DeviceRecordType.ViewSecret
+        ? _services.Disks.ById(record.Disk)?.Locked(state => state.Head.View?.Hash == record.View) ?? false
+        : _services.Remembered.IsInForce(record);
 }

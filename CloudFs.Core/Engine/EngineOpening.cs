@@ -8,6 +8,7 @@ using CloudFs.Core.Layout;
 using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
 using CloudFs.Core.Recovery;
+using CloudFs.Core.Replication;
 using CloudFs.Core.Scrub;
 using CloudFs.Core.Trees;
 
@@ -69,6 +70,7 @@ internal static class EngineOpening
         var compactor = new Compactor(settings.Device, services, checkpointer, label.PhysicalBlock, settings.HistoryMin);
         var housekeeper = new Housekeeper(settings.Device, services, checkpointer, compactor);
         services.Log.Upkeep = housekeeper.Wake;
+        services.Checkpoint = () => checkpointer.WriteAsync();
         var scrubber = new Scrubber(
             new ScrubSources
             {
@@ -80,7 +82,8 @@ internal static class EngineOpening
             },
             settings.ScrubRate, settings.ScrubInterval);
         var upkeep = new EngineUpkeep(housekeeper, checkpointer, compactor, checkpoints, recovered.IndexSpace, pages);
-        var engine = new StorageEngine(settings.Device, label, services, upkeep, scrubber, region, report);
+        var engine = new StorageEngine(settings.Device, label, services, upkeep, scrubber, region, report,
+            new ReplicationHub(services, settings.Dialer, settings.Lease));
         var asNamed = await housekeeper.PrepareFirstAsync(recovered.End.NextSegment);
         var logLoop = runtime.Spawn(services.Log.RunAsync);
         engine.Start(logLoop, Task.CompletedTask);
@@ -99,6 +102,7 @@ internal static class EngineOpening
         }
 
         services.Log.ChangeBuffer(found);
+        await engine.Replication.StartAsync();
         engine.StartScrub(runtime.Spawn(scrubber.RunAsync));
         Tell(runtime, report);
         return engine;
@@ -143,6 +147,7 @@ internal static class EngineOpening
             Walker = new SegmentWalker(settings.Device, recovered.Segments, label.DeviceId),
             Clock = new ChainClock(runtime),
             Tree = recovered.Tree,
+            Remembered = recovered.Remembered,
             Heat = new HeatMap(settings.Device.Length),
         };
     }
@@ -156,7 +161,15 @@ internal static class EngineOpening
         {
             if (DeviceRecord.TryRead(item.Span, out var record) == LayoutFault.None)
             {
-                secret = record;
+                if (record.Type == DeviceRecordType.ViewSecret)
+                {
+                    secret = record;
+                }
+                else if (await services.Remembered.WriteAsync(services, record) != IoStatus.Ok)
+                {
+                    report.AddDamage("buffer-lost", $"disk {record.Disk}: a {record.Type} could not be written again");
+                }
+
                 continue;
             }
 

@@ -28,8 +28,9 @@ public sealed class StorageEngine : IAsyncDisposable
 
     internal StorageEngine(
         IBlockDevice device, DeviceLabel label, DiskServices services, EngineUpkeep upkeep, Scrubber scrubber, EngineBuffer? region,
-        RecoveryReport recovery)
+        RecoveryReport recovery, ReplicationHub replication)
     {
+        Replication = replication;
         _device = device;
         _label = label;
         _services = services;
@@ -53,7 +54,7 @@ public sealed class StorageEngine : IAsyncDisposable
     public Scrubber Scrub { get; }
 
     /// <summary>Everything that has to do with other hosts.</summary>
-    public ReplicationHub Replication { get; } = new();
+    public ReplicationHub Replication { get; }
 
     /// <summary>Opens a device, formatting a blank one, and recovers what it holds. The engine owns the device from the call on.</summary>
     /// <exception cref="DeviceRefusedException">The device can't be used; it was left as it is.</exception>
@@ -242,6 +243,8 @@ public sealed class StorageEngine : IAsyncDisposable
         {
             return;
         }
+
+        await Replication.DisposeAsync();
 
         // The scrub may be waiting for a checkpoint: the housekeeper goes on until it has ended.
         Scrub.Stop();

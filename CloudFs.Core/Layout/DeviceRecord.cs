@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using CloudFs.Core.Primitives;
 
 namespace CloudFs.Core.Layout;
@@ -7,6 +8,15 @@ public enum DeviceRecordType : byte
 {
     /// <summary>The secret of a disk's view, known to this host alone.</summary>
     ViewSecret = 1,
+
+    /// <summary>This host's promise to take nothing of a lower ballot.</summary>
+    Promise = 2,
+
+    /// <summary>The newest view of a disk of which this host holds no entries: it is its witness, or held it once.</summary>
+    RememberedView = 3,
+
+    /// <summary>This host's copy of a disk was dropped: what lies before this in the log is nobody's.</summary>
+    Dropped = 4,
 }
 
 /// <summary>Offsets of a device record's fields.</summary>
@@ -19,20 +29,33 @@ public static class DeviceRecordLayout
     public const int Disk = 8;
     public const int View = 28;
     public const int Secret = 48;
+    public const int Epoch = 68;
+    public const int Lsn = 76;
+    public const int Previous = 84;
     public const int Check = 504;
     public const int Size = 512;
 }
 
 /// <summary>
-/// Something that the device keeps in its log beside the entries and shows to nobody: here the secret of a view, so
-/// that it is durable together with, and in the order before, the entry that introduces it (PROTOCOL.md, 25).
+/// Something that the device keeps in its log beside the entries and shows to nobody: the secret of a view, so
+/// that it is durable together with, and in the order before, the entry that introduces it (PROTOCOL.md, 25); promises, and what is known of disks that
+/// are not here (PROTOCOL.md, 1, 9 and 22).
 /// </summary>
 /// <param name="Type">What it says.</param>
 /// <param name="Disk">The disk it is about.</param>
-/// <param name="View">H(secret).</param>
-/// <param name="Secret">20 random bytes.</param>
+/// <param name="View">Of a secret: H(secret). Of a promise or view: the host of its ballot.</param>
+/// <param name="Secret">20 random bytes. Of a view: its id.</param>
 public readonly record struct DeviceRecord(DeviceRecordType Type, Id160 Disk, Id160 View, Id160 Secret)
 {
+    /// <summary>Of a promise or view: the epoch of its ballot.</summary>
+    public ulong Epoch { get; init; }
+
+    /// <summary>Of a view: the LSN of its entry. Of a drop: the use of relocation segments from which on copies count again.</summary>
+    public ulong Lsn { get; init; }
+
+    /// <summary>Of a view: the version before it.</summary>
+    public Id160 Previous { get; init; }
+
     private const byte CurrentVersion = 1;
 
     private static ReadOnlySpan<byte> MagicBytes => "CFSR"u8;
@@ -52,6 +75,9 @@ public readonly record struct DeviceRecord(DeviceRecordType Type, Id160 Disk, Id
         Disk.WriteTo(destination[DeviceRecordLayout.Disk..]);
         View.WriteTo(destination[DeviceRecordLayout.View..]);
         Secret.WriteTo(destination[DeviceRecordLayout.Secret..]);
+        BinaryPrimitives.WriteUInt64LittleEndian(destination[DeviceRecordLayout.Epoch..], Epoch);
+        BinaryPrimitives.WriteUInt64LittleEndian(destination[DeviceRecordLayout.Lsn..], Lsn);
+        Previous.WriteTo(destination[DeviceRecordLayout.Previous..]);
         LayoutCheck.Seal(destination, DeviceRecordLayout.Check);
     }
 
@@ -79,7 +105,12 @@ public readonly record struct DeviceRecord(DeviceRecordType Type, Id160 Disk, Id
             (DeviceRecordType)source[DeviceRecordLayout.Type],
             new Id160(source.Slice(DeviceRecordLayout.Disk, Id160.Size)),
             new Id160(source.Slice(DeviceRecordLayout.View, Id160.Size)),
-            new Id160(source.Slice(DeviceRecordLayout.Secret, Id160.Size)));
-        return record.Type == DeviceRecordType.ViewSecret ? LayoutFault.None : LayoutFault.Inconsistent;
+            new Id160(source.Slice(DeviceRecordLayout.Secret, Id160.Size)))
+        {
+            Epoch = BinaryPrimitives.ReadUInt64LittleEndian(source[DeviceRecordLayout.Epoch..]),
+            Lsn = BinaryPrimitives.ReadUInt64LittleEndian(source[DeviceRecordLayout.Lsn..]),
+            Previous = new Id160(source.Slice(DeviceRecordLayout.Previous, Id160.Size)),
+        };
+        return record.Type is >= DeviceRecordType.ViewSecret and <= DeviceRecordType.Dropped ? LayoutFault.None : LayoutFault.Inconsistent;
     }
 }

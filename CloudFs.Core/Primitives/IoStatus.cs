@@ -38,4 +38,7 @@ public enum IoStatus
 
     /// <summary>Too few replicas, or not the primary, could be reached for as long as the disk is patient: EIO.</summary>
     Unreachable,
+
+    /// <summary>This host has promised a higher ballot, and takes nothing of a lower one (PROTOCOL.md, 1).</summary>
+    Fenced,
 }

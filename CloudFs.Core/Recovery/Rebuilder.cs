@@ -16,7 +16,7 @@ namespace CloudFs.Core.Recovery;
 /// </summary>
 internal sealed class Rebuilder(
     IBlockDevice device, Id160 deviceId, SegmentTable segments, PagedTree tree, IndexSpace space, FooterMender mender,
-    RecoveryReport report)
+    RememberedDisks remembered, RecoveryReport report)
 {
     /// <summary>Extents held in memory before they are merged into trees.</summary>
     private const int LayerExtentsMax = 256 << 10;
@@ -135,12 +135,18 @@ internal sealed class Rebuilder(
         var (header, position) = (item.Header, item.Position);
         if (DeviceRecord.TryRead(header.Span, out var record) == LayoutFault.None)
         {
-            Secrets[(record.Disk, record.View)] = record.Secret;
+            await TakeAsync(record);
             return true;
         }
 
         if (!EntryHeaderCodec.TryRead(header.Span, out var fields, out _))
         {
+            return false;
+        }
+
+        if (LogPosition.IsRelocation(position.Use) && position.Use < remembered.Of(fields.Disk).DroppedUse)
+        {
+            // A copy of a copy that was dropped: what came of the disk since has others.
             return false;
         }
 
@@ -159,6 +165,24 @@ internal sealed class Rebuilder(
         _sinceMerge += fields.ExtentCount;
         disk.NoteExtents(header.Span, fields, position, bad);
         return false;
+    }
+
+    private async Task TakeAsync(DeviceRecord record)
+    {
+        if (record.Type == DeviceRecordType.ViewSecret)
+        {
+            Secrets[(record.Disk, record.View)] = record.Secret;
+            return;
+        }
+
+        remembered.Apply(record);
+        if (record.Type == DeviceRecordType.Dropped && _disks.Remove(record.Disk, out var dropped) && !dropped.State.Map.Tree.IsEmpty)
+        {
+            var delta = new LivenessDelta();
+            await tree.DropAsync(dropped.State.Map.Tree, 0, delta);
+            segments.Apply(delta);
+            space.Settle();
+        }
     }
 
     /// <summary>An entry of which only the prefix is left: what it set is lost, unless another copy of it is found.</summary>

@@ -11,7 +11,7 @@ namespace CloudFs.Core.Recovery;
 /// <summary>What recovery found: the state in which the engine goes on.</summary>
 public sealed record Recovered(
     SegmentTable Segments, Dictionary<Id160, DiskState> Disks, LogEnd End, IndexSpace IndexSpace, PagedTree Tree, bool IsRebuilt,
-    RecoveryReport Report);
+    RememberedDisks Remembered, RecoveryReport Report);
 
 /// <summary>
 /// Opens the log: (1) the newest whole checkpoint with a whole index; without one, disks and index are rebuilt from all
@@ -32,6 +32,7 @@ public sealed class Recoverer(
     private RollForward _roll = null!;
     private Dictionary<Id160, DiskState> _disks = null!;
     private ulong _nextCommit = 1;
+    private RememberedDisks _remembered = new();
 
     internal PlantedBug Planted { get; init; }
 
@@ -71,7 +72,7 @@ public sealed class Recoverer(
         // A process that died may have left things in the kernel's hands alone: from here on they count as durable.
         await device.FlushAsync();
         return new Recovered(
-            _segments, _disks, end with { NextSequence = _nextCommit }, _space, _tree, loaded is null, report);
+            _segments, _disks, end with { NextSequence = _nextCommit }, _space, _tree, loaded is null, _remembered, report);
     }
 
     private LoadedCheckpoint? TryBegin(LoadedCheckpoint? loaded)
@@ -94,6 +95,12 @@ public sealed class Recoverer(
         _segments = loaded?.Segments ?? new SegmentTable(label.SegmentCount);
         bad.ApplyTo(_segments);
         _disks = loaded?.Disks ?? [];
+        _remembered = new RememberedDisks();
+        foreach (var disk in loaded?.Remembered ?? [])
+        {
+            _remembered.Restore(disk);
+        }
+
         foreach (var (disk, run) in _disks.Values.SelectMany(disk => disk.Lsns.Runs.Select(run => (disk, run))).ToList())
         {
             if (!_segments.TryLocate(run.Use, out _))
@@ -109,7 +116,7 @@ public sealed class Recoverer(
         _space = new IndexSpace(device, _indexSegments) { Planted = Planted };
         _space.Restore(loaded?.IndexPages ?? []);
         _tree = new PagedTree(_space, cache, device);
-        _roll = new RollForward(_disks, _segments, label.HostId, label.DeviceId, report) { Planted = Planted };
+        _roll = new RollForward(_disks, _segments, label.HostId, label.DeviceId, report, _remembered) { Planted = Planted };
         _nextCommit = loaded?.Cut.NextCommit ?? 1;
     }
 
@@ -118,13 +125,13 @@ public sealed class Recoverer(
     {
         var uses = await _finder.FindAllAsync(0);
         var last = uses.Keys.LastOrDefault(use => !LogPosition.IsRelocation(use));
-        var rebuilder = new Rebuilder(device, label.DeviceId, _segments, _tree, _space, _mender, report);
+        var rebuilder = new Rebuilder(device, label.DeviceId, _segments, _tree, _space, _mender, _remembered, report);
         _segments.NextRelocationUse = Math.Max(
             LogPosition.FirstRelocationUse, uses.Keys.LastOrDefault() + 1) + (ulong)label.SegmentCount;
         _indexSegments.TakesUnbacked = true;
         _disks = await rebuilder.RunAsync(uses, last, _finder.HasUnknown);
         _indexSegments.TakesUnbacked = false;
-        _roll = new RollForward(_disks, _segments, label.HostId, label.DeviceId, report, rebuilder.Secrets)
+        _roll = new RollForward(_disks, _segments, label.HostId, label.DeviceId, report, _remembered, rebuilder.Secrets)
         {
             ReclaimedBefore = last,
             Planted = Planted,

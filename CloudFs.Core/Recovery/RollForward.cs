@@ -15,7 +15,7 @@ namespace CloudFs.Core.Recovery;
 /// </summary>
 public sealed class RollForward(
     Dictionary<Id160, DiskState> disks, SegmentTable segments, Id160 hostId, Id160 deviceId, RecoveryReport report,
-    Dictionary<(Id160 Disk, Id160 View), Id160>? secrets = null)
+    RememberedDisks remembered, Dictionary<(Id160 Disk, Id160 View), Id160>? secrets = null)
 {
     private readonly Dictionary<(Id160 Disk, Id160 View), Id160> _secrets = secrets ?? [];
     private readonly HashSet<Id160> _inDoubt = [];
@@ -50,7 +50,7 @@ public sealed class RollForward(
             return;
         }
 
-        var state = disks.GetValueOrDefault(fields.Disk);
+        var state = StateOf(fields.Disk);
         if (state is not null && fields.Lsn <= state.Head.Lsn)
         {
             return;
@@ -80,7 +80,7 @@ public sealed class RollForward(
         }
 
         var fields = EntryHeaderCodec.ReadFields(prefix.Span, default);
-        var known = disks.GetValueOrDefault(fields.Disk);
+        var known = StateOf(fields.Disk);
         if (known is not null && fields.Lsn <= known.Head.Lsn)
         {
             return;
@@ -125,7 +125,7 @@ public sealed class RollForward(
         _hasHole = true;
         foreach (var (id, state) in disks)
         {
-            if (!state.Head.Deleted)
+            if (!state.Head.Deleted && !state.IsDropped)
             {
                 _inDoubt.Add(id);
             }
@@ -153,6 +153,12 @@ public sealed class RollForward(
 
         foreach (var (id, state) in disks.ToArray())
         {
+            state.Promised = remembered.Of(id).Promised;
+            if (state.IsDropped)
+            {
+                continue;
+            }
+
             if (state.Head.View is null)
             {
                 report.AddDamage("orphan", $"disk {id}: its entries are there, but no view of it: it is left out");
@@ -167,8 +173,36 @@ public sealed class RollForward(
     private bool MayLackReclaimed(DiskState? state) => ReclaimedBefore > 0
         && (state is null || state.Lsns.Runs.Count == 0 || state.Lsns.Runs[^1].Use < ReclaimedBefore);
 
+    /// <summary>What is known of a disk; null where nothing is, or a copy that was dropped and comes again.</summary>
+    private DiskState? StateOf(Id160 disk)
+    {
+        var state = disks.GetValueOrDefault(disk);
+        if (state is not { IsDropped: true })
+        {
+            return state;
+        }
+
+        // Its room is found again when the index is rebuilt.
+        state.ReleasePins();
+        disks.Remove(disk);
+        return null;
+    }
+
     private void ApplyRecord(in DeviceRecord record)
     {
+        if (record.Type != DeviceRecordType.ViewSecret)
+        {
+            remembered.Apply(record);
+            if (record.Type == DeviceRecordType.Dropped && disks.TryGetValue(record.Disk, out var dropped))
+            {
+                dropped.Drop();
+                _inDoubt.Remove(record.Disk);
+                _sizeUnknown.Remove(record.Disk);
+            }
+
+            return;
+        }
+
         _secrets[(record.Disk, record.View)] = record.Secret;
         if (disks.TryGetValue(record.Disk, out var state) && state.Head.View?.Hash == record.View)
         {

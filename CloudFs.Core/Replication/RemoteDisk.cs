@@ -4,30 +4,288 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Core.Replication;
 
 /// <summary>
-/// One client's session with a disk whose primary is another host. What was acknowledged and not flushed is remembered by its newest version; a
+/// One client's session with a disk whose primary is another host. What was acknowledged is remembered by its newest version; a
 /// primary that comes back without it ends the session: every call then gives <see cref="IoStatus.Stopped"/> (PROTOCOL.md, 15). While the primary can't be
 /// reached, requests wait, up to the disk's patience, then fail with <see cref="IoStatus.Unreachable"/>. Any thread.
 /// </summary>
 public sealed class RemoteDisk : IAsyncDisposable
 {
-    public Id160 Id => default;
+    private const int PieceMax = 1 << 20;
 
-    public string? Name => null;
+    private static readonly TimeSpan Retry = TimeSpan.FromSeconds(0.25);
 
-    public ulong SizeBytes => 0;
+    private readonly ReplicationHub _hub;
+    private readonly Func<CancellationToken, ValueTask<PeerAddress>> _findPrimary;
+    private readonly TimeProvider _time;
+    private readonly Lock _lock = new();
+    private readonly SemaphoreSlim _opening = new(1);
+    private readonly CancellationTokenSource _ended;
+    private PeerLink? _link;
+    private DiskVersion _acknowledged;
+    private bool _isBroken;
+    private TimeSpan _patience = ReplicationHub.DefaultPatience;
+    private long _size;
+
+    internal RemoteDisk(
+        ReplicationHub hub, TimeProvider time, Id160 id, Func<CancellationToken, ValueTask<PeerAddress>> findPrimary)
+    {
+        _hub = hub;
+        _time = time;
+        _findPrimary = findPrimary;
+        _ended = CancellationTokenSource.CreateLinkedTokenSource(hub.Stopping);
+        Id = id;
+    }
+
+    public Id160 Id { get; }
+
+    public string? Name { get; private set; }
+
+    /// <summary>As it was when the session was last opened.</summary>
+    public ulong SizeBytes => (ulong)Volatile.Read(ref _size);
+
+    /// <summary>The primary's address, for people.</summary>
+    public string Through => Volatile.Read(ref _link)?.Address ?? "";
 
     /// <summary>True once the session has ended for good.</summary>
-    public bool IsBroken => false;
+    public bool IsBroken => Volatile.Read(ref _isBroken);
 
-    public ValueTask<IoStatus> ReadAsync(ulong offset, Memory<byte> destination, CancellationToken cancellation) => throw new InvalidOperationException();
+    public async ValueTask<IoStatus> ReadAsync(ulong offset, Memory<byte> destination, CancellationToken cancellation)
+    {
+        for (var done = 0; done < destination.Length;)
+        {
+            var (at, piece) = (offset + (ulong)done, Math.Min(PieceMax, destination.Length - done));
+            var (status, bytes) = await AskAsync(
+                LinkRequest.Read,
+                frame =>
+                {
+                    frame.Put(at);
+                    frame.Put((uint)piece);
+                },
+                cancellation);
+            if (status != IoStatus.Ok)
+            {
+                return status;
+            }
 
-    public ValueTask<IoStatus> WriteAsync(ulong offset, ReadOnlyMemory<byte> data, bool fua, CancellationToken cancellation) => throw new InvalidOperationException();
+            if (bytes.Length != piece)
+            {
+                return IoStatus.Damaged;
+            }
 
-    public ValueTask<IoStatus> ZeroAsync(ulong offset, ulong length, bool fua, CancellationToken cancellation) => throw new InvalidOperationException();
+            bytes.CopyTo(destination[done..]);
+            done += piece;
+        }
 
-    public ValueTask<IoStatus> FlushAsync(CancellationToken cancellation) => throw new InvalidOperationException();
+        return IoStatus.Ok;
+    }
 
-    public ValueTask<IoStatus> DescribeAsync(ulong offset, ulong length, int maxRanges, List<DiskRange> into) => throw new InvalidOperationException();
+    public async ValueTask<IoStatus> WriteAsync(ulong offset, ReadOnlyMemory<byte> data, bool fua, CancellationToken cancellation)
+    {
+        while (!data.IsEmpty)
+        {
+            var (at, piece) = (offset, data[..Math.Min(PieceMax, data.Length)]);
+            var (status, _) = await AskAsync(
+                LinkRequest.Write,
+                frame =>
+                {
+                    frame.Put(at);
+                    frame.Put((uint)piece.Length);
+                    frame.Put(fua);
+                    frame.Put(piece.Span);
+                },
+                cancellation);
+            if (status != IoStatus.Ok)
+            {
+                return status;
+            }
 
-    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+            offset += (ulong)piece.Length;
+            data = data[piece.Length..];
+        }
+
+        return IoStatus.Ok;
+    }
+
+    public async ValueTask<IoStatus> ZeroAsync(ulong offset, ulong length, bool fua, CancellationToken cancellation) => (await AskAsync(
+        LinkRequest.Zero,
+        frame =>
+        {
+            frame.Put(offset);
+            frame.Put(length);
+            frame.Put(fua);
+        },
+        cancellation)).Status;
+
+    public async ValueTask<IoStatus> FlushAsync(CancellationToken cancellation) =>
+        (await AskAsync(LinkRequest.Flush, _ => { }, cancellation)).Status;
+
+    public async ValueTask<IoStatus> DescribeAsync(ulong offset, ulong length, int maxRanges, List<DiskRange> into)
+    {
+        var (status, bytes) = await AskAsync(
+            LinkRequest.Describe,
+            frame =>
+            {
+                frame.Put(offset);
+                frame.Put(length);
+                frame.Put((uint)maxRanges);
+            },
+            CancellationToken.None);
+        if (status == IoStatus.Ok)
+        {
+            Add(bytes.Span, into);
+        }
+
+        return status;
+
+        static void Add(ReadOnlySpan<byte> bytes, List<DiskRange> into)
+        {
+            var reader = new FrameReader(bytes);
+            while (!reader.IsEmpty)
+            {
+                into.Add(new DiskRange(reader.UInt64(), reader.UInt64(), (RangeContent)reader.Byte()));
+            }
+        }
+    }
+
+    /// <summary>Ends the session; requests that wait end with <see cref="IoStatus.Stopped"/>.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        Volatile.Write(ref _isBroken, true);
+        await _ended.CancelAsync();
+    }
+
+    /// <summary>Opens the session, or opens it again.</summary>
+    /// <exception cref="IOException">The primary can't be reached.</exception>
+    internal async ValueTask<PeerLink> OpenAsync(CancellationToken cancellation)
+    {
+        await _opening.WaitAsync(cancellation);
+        try
+        {
+            if (Volatile.Read(ref _link) is { } known)
+            {
+                return known;
+            }
+
+            var primary = await _findPrimary(cancellation);
+            var link = await _hub.LinkToAsync(primary.Host, primary.Address, cancellation);
+            var acknowledged = Acknowledged;
+            var answer = await link.AskAsync(
+                LinkRequest.Open,
+                frame =>
+                {
+                    frame.Put(Id);
+                    frame.Put(acknowledged.Lsn);
+                    frame.Put(acknowledged.Id);
+                },
+                cancellation);
+            if (answer[0] != (byte)LinkAnswer.Ok)
+            {
+                throw new IOException($"host {primary.Host} does not serve disk {Id} (now)");
+            }
+
+            var reader = new FrameReader(answer.AsSpan(1));
+            if (!reader.Bool())
+            {
+                // A write that was acknowledged in this session is not in the chain any more: nothing may go on over that.
+                Volatile.Write(ref _isBroken, true);
+            }
+
+            Volatile.Write(ref _size, (long)reader.UInt64());
+            _patience = TimeSpan.FromSeconds(reader.UInt32());
+            Name = reader.Text() is { Length: > 0 } name ? name : null;
+            Volatile.Write(ref _link, link);
+            return link;
+        }
+        finally
+        {
+            _opening.Release();
+        }
+    }
+
+    private DiskVersion Acknowledged
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _acknowledged;
+            }
+        }
+    }
+
+    private async ValueTask<(IoStatus Status, ReadOnlyMemory<byte> Bytes)> AskAsync(
+        LinkRequest request, Action<FrameWriter> fill, CancellationToken cancellation)
+    {
+        var began = _time.GetTimestamp();
+        while (!IsBroken)
+        {
+            PeerLink? link = null;
+            try
+            {
+                link = Volatile.Read(ref _link) ?? await OpenAsync(_ended.Token);
+                if (!IsBroken)
+                {
+                    var answer = await link.AskAsync(
+                        request,
+                        frame =>
+                        {
+                            frame.Put(Id);
+                            fill(frame);
+                        },
+                        _ended.Token).AsTask().WaitAsync(cancellation);
+                    if (Take(answer, out var status, out var bytes))
+                    {
+                        return (status, bytes);
+                    }
+                }
+            }
+            catch (IOException) when (!_ended.IsCancellationRequested)
+            {
+                // The primary went away, or is another: it is looked for again, below.
+                link ??= Volatile.Read(ref _link);
+            }
+            catch (OperationCanceledException) when (_ended.IsCancellationRequested)
+            {
+                break;
+            }
+
+            Interlocked.CompareExchange(ref _link, null, link);
+            if (_patience > TimeSpan.Zero && _time.GetElapsedTime(began) > _patience)
+            {
+                return (IoStatus.Unreachable, default);
+            }
+
+            await Task.Delay(Retry, _time, cancellation);
+        }
+
+        return (IoStatus.Stopped, default);
+    }
+
+    /// <summary>False where the other host is not the primary (any more).</summary>
+    private bool Take(byte[] answer, out IoStatus status, out ReadOnlyMemory<byte> bytes)
+    {
+        (status, bytes) = (IoStatus.Unreachable, default);
+        var reader = new FrameReader(answer);
+        switch ((LinkAnswer)reader.Byte())
+        {
+            case LinkAnswer.Ok:
+                reader.Byte();
+                var version = new DiskVersion(reader.UInt64(), reader.Id());
+                lock (_lock)
+                {
+                    _acknowledged = version.Lsn > _acknowledged.Lsn ? version : _acknowledged;
+                }
+
+                status = IoStatus.Ok;
+                bytes = answer.AsMemory(answer.Length - reader.Left);
+                return true;
+            case LinkAnswer.Status:
+                status = (IoStatus)reader.Byte();
+
+                // A primary that stops is looked for again, as one that is gone is.
+                return status is not (IoStatus.Stopped or IoStatus.Unreachable);
+            default:
+                return false;
+        }
+    }
 }

@@ -1,0 +1,498 @@
+using CloudFs.Core.Disks;
+using CloudFs.Core.Format;
+using CloudFs.Core.Primitives;
+
+namespace CloudFs.Core.Replication;
+
+/// <content>The primary's side of following: what each replica is sent.</content>
+internal sealed partial class Group
+{
+    /// <summary>So much may be on its way to one replica of one disk.</summary>
+    public const long WindowBytes = 8 << 20;
+
+    /// <summary>A host that joins is named once it lacks no more than this: what is written meanwhile it then has in a moment.</summary>
+    private const ulong JoinLagMax = 64;
+
+    /// <summary>A replica that acknowledges nothing for so long, though it lacks something, counts as gone (PROTOCOL.md, 19).</summary>
+    private static readonly TimeSpan SilenceMax = TimeSpan.FromSeconds(10);
+
+    /// <summary>The newest view's entry as it goes over a link: what witnesses are sent.</summary>
+    private byte[] _viewEntry = [];
+
+    /// <summary>Those who are not named by the view that comes next.</summary>
+    private readonly List<Feed> _leaving = [];
+
+    void IDiskGroup.OnAppended(ulong lsn, Id160 id, ReadOnlySpan<byte> entry)
+    {
+        Feed? first = null;
+        Feed? second = null;
+        List<Feed>? more = null;
+        lock (_lock)
+        {
+            Volatile.Write(ref _newest, lsn);
+            if ((EntryKind)entry[EntryLayout.KindOffset] is EntryKind.View or EntryKind.Branch)
+            {
+                SetViewEntry(entry);
+            }
+
+            if (_leaving.Count > 0)
+            {
+                (more ??= []).AddRange(_leaving);
+                _leaving.Clear();
+            }
+
+            var any = more is not null;
+            foreach (var member in _members.Values)
+            {
+                if (member.Feed is not { IsDetached: false } feed)
+                {
+                    continue;
+                }
+
+                any = true;
+                if (first is null)
+                {
+                    first = feed;
+                }
+                else if (second is null)
+                {
+                    second = feed;
+                }
+                else
+                {
+                    (more ??= []).Add(feed);
+                }
+            }
+
+            if (any)
+            {
+                _tail.Add(lsn, entry);
+            }
+        }
+
+        first?.Link.Ready(first);
+        second?.Link.Ready(second);
+        foreach (var feed in more ?? [])
+        {
+            feed.Link.Ready(feed);
+        }
+    }
+
+    public void SetViewEntry(ReadOnlySpan<byte> entry)
+    {
+        _viewEntry = new byte[WireEntry.LengthOf(entry)];
+        WireEntry.Write(entry, _viewEntry);
+    }
+
+    /// <summary>A replica asks to be sent what it lacks.</summary>
+    /// <returns>Its feed; null with a line where it is refused.</returns>
+    public (Feed? Feed, FollowStatus Status, string Reason) Attach(PeerLink link, in FollowAsk ask, IReadOnlyList<ViewMark> viewsHere)
+    {
+        Feed? old;
+        Feed feed;
+        lock (_lock)
+        {
+            if (Role != GroupRole.Primary || !_isOpen || _isMoving)
+            {
+                return (null, Role == GroupRole.Primary ? FollowStatus.NotYet : FollowStatus.NotPrimary, "");
+            }
+
+            if (!_members.TryGetValue(link.PeerHost, out var member) || member.Replica.Device != link.PeerDevice)
+            {
+                return (null, FollowStatus.NotNamed, member is null
+                    ? "the view does not name that host" : $"the view names device {member.Replica.Device} of that host, not {link.PeerDevice}");
+            }
+
+            var common = member.Replica.Witness ? 0 : ForkPoint.Common(viewsHere, _newest, ask.Views, ask.Lsn);
+            if (!member.Replica.Witness && (common is null || common < ask.Lsn))
+            {
+                member.Reason = common is null ? "it has no view in common with this disk's chain"
+                    : $"its entries after LSN {common} are not in the disk's chain";
+                return (null, FollowStatus.Forked, member.Reason);
+            }
+
+            old = member.Feed;
+            if (old is not null)
+            {
+                old.IsDetached = true;
+            }
+
+            feed = new Feed(this, member, link, ask.Lsn + 1, member.Replica.Witness)
+            {
+                From = new DiskVersion(ask.Lsn, ask.Version),
+                AttachedAt = _hub.HeartbeatOf(link),
+                Began = _hub.Now,
+            };
+            member.Feed = feed;
+            member.Reason = null;
+            member.LastHeard = member.LastProgress = _hub.Now;
+            if (!feed.IsWitness)
+            {
+                // It is durable there, and in this chain.
+                member.Received = member.Durable = ask.Lsn;
+                if (_tail.End != _newest + 1)
+                {
+                    _tail.Begin(_newest + 1);
+                }
+            }
+        }
+
+        _hub.Changed();
+        return (feed, FollowStatus.Ok, "");
+    }
+
+    /// <summary>The link is gone, or the replica wants no more.</summary>
+    public void Detach(PeerLink link, string reason)
+    {
+        lock (_lock)
+        {
+            foreach (var member in _members.Values)
+            {
+                if (member.Feed is { IsDetached: false } feed && feed.Link == link)
+                {
+                    feed.IsDetached = true;
+                    member.Reason = reason;
+                    member.LastHeard = _hub.Now;
+                }
+            }
+
+            Volatile.Write(ref _leaseUntil, 0);
+            if (!_members.Values.Any(member => member.IsAttached))
+            {
+                _tail.Clear();
+            }
+        }
+
+        Advance();
+        _hub.Changed();
+    }
+
+    /// <summary>Finds what a link's other end is sent.</summary>
+    public Feed? FeedOf(PeerLink link)
+    {
+        lock (_lock)
+        {
+            return _members.TryGetValue(link.PeerHost, out var member) && member.Feed is { IsDetached: false } feed && feed.Link == link
+                ? feed : null;
+        }
+    }
+
+    /// <summary>What a replica is sent next; called by its link's writing loop.</summary>
+    public bool Fill(Feed feed, FrameWriter into)
+    {
+        var disk = Disk;
+        lock (_lock)
+        {
+            if (feed.IsDetached)
+            {
+                return false;
+            }
+
+            if (feed.IsWitness)
+            {
+                return FillView(feed, into);
+            }
+
+            if (feed.Pump is { } pump)
+            {
+                return pump.Fill(into, _committed, _views[^1].Ballot, SyncFor(feed));
+            }
+
+            if (feed.Next > feed.Last)
+            {
+                feed.IsDetached = true;
+                return false;
+            }
+
+            var start = into.Count;
+            EntriesFrame.Begin(into, Id, _committed, _views[^1].Ballot);
+            var body = into.Count;
+            var (next, count) = feed.UnacknowledgedBytes < WindowBytes ? _tail.CopyTo(into, feed.Next, PeerLink.SendBytes) : (feed.Next, 0);
+            var sync = SyncFor(feed);
+            if (count == 0 && feed.Next <= _newest && feed.UnacknowledgedBytes < WindowBytes && disk is not null)
+            {
+                // It is behind what is in memory.
+                into.Truncate(start);
+                feed.Pump = new LogPump(_hub, this, feed, disk);
+                feed.Pump.Start();
+                return false;
+            }
+
+            if (count == 0 && !sync && feed.CommittedSent >= _committed)
+            {
+                into.Truncate(start);
+                return false;
+            }
+
+            EntriesFrame.End(into, start, count, sync ? EntriesFlags.Sync : EntriesFlags.None);
+            if (count > 0)
+            {
+                feed.Next = next;
+                feed.NoteSent(next - 1, into.Count - body);
+                TrimTail();
+            }
+
+            feed.SyncSent = sync ? _syncWanted : feed.SyncSent;
+            feed.CommittedSent = _committed;
+            return feed.Next < _tail.End && feed.UnacknowledgedBytes < WindowBytes;
+        }
+    }
+
+    /// <summary>The pump has reached what is in memory: from here on the replica is in step. False while it has not.</summary>
+    public bool TryGoLive(Feed feed, ulong next)
+    {
+        lock (_lock)
+        {
+            if (!feed.IsDetached && next < _tail.First && next <= _newest)
+            {
+                return false;
+            }
+
+            feed.Next = next;
+            feed.Pump = null;
+        }
+
+        feed.Link.Ready(feed);
+        _hub.Changed();
+        return true;
+    }
+
+    /// <summary>What was missed can't be had here.</summary>
+    public void FailFeed(Feed feed, string reason)
+    {
+        lock (_lock)
+        {
+            feed.IsDetached = true;
+            feed.Member.Reason = reason;
+        }
+
+        SayUnfollow(feed, reason);
+        _hub.Changed();
+    }
+
+    /// <summary>The other end of a link wants no more of this disk, or can't have it.</summary>
+    public void DetachOne(PeerLink link, string reason)
+    {
+        if (FeedOf(link) is not { } feed)
+        {
+            return;
+        }
+
+        lock (_lock)
+        {
+            feed.IsDetached = true;
+            feed.Member.Reason = reason;
+            feed.Member.LastHeard = _hub.Now;
+            Volatile.Write(ref _leaseUntil, 0);
+        }
+
+        _hub.Changed();
+    }
+
+    private void SayUnfollow(Feed feed, string reason, Id160 elsewhere = default) => feed.Link.Say(FrameType.Unfollow, frame =>
+    {
+        frame.Put(Id);
+        frame.Put(reason);
+        frame.Put(elsewhere);
+    });
+
+    private bool SyncFor(Feed feed) => _syncWanted > feed.SyncSent && _syncWanted > feed.Member.Durable;
+
+    private bool FillView(Feed feed, FrameWriter into)
+    {
+        var lsn = _views[^1].Lsn;
+        if (feed.Next > lsn || _viewEntry.Length == 0)
+        {
+            return false;
+        }
+
+        var start = into.Count;
+        EntriesFrame.Begin(into, Id, _committed, _views[^1].Ballot);
+        into.Put(_viewEntry);
+        EntriesFrame.End(into, start, 1, EntriesFlags.Views);
+        feed.Next = lsn + 1;
+        feed.NoteSent(lsn, into.Count - start);
+        return false;
+    }
+
+    private void TrimTail()
+    {
+        var needed = ulong.MaxValue;
+        foreach (var member in _members.Values)
+        {
+            if (member.Feed is { IsDetached: false, IsWitness: false } feed)
+            {
+                // Those who read the log will want it soon: what there is room for stays.
+                needed = Math.Min(needed, feed.Pump is null ? feed.Next : 0);
+            }
+        }
+
+        _tail.DropBefore(Math.Min(needed, _tail.End));
+    }
+
+    private void WakeFeeds()
+    {
+        List<Feed> feeds;
+        lock (_lock)
+        {
+            feeds = [.. _members.Values.Where(member => member.IsAttached).Select(member => member.Feed!)];
+        }
+
+        foreach (var feed in feeds)
+        {
+            feed.Link.Ready(feed);
+        }
+    }
+
+    /// <summary>Replicas that were told less than what is committed now are told.</summary>
+    public void TellCommitted()
+    {
+        if (Role == GroupRole.Primary)
+        {
+            WakeFeeds();
+        }
+    }
+
+    private GroupReplica Describe(Member member)
+    {
+        var now = _hub.Now;
+        if (member.Replica.Host == _hub.HostId)
+        {
+            return new GroupReplica(
+                member.Replica, member.IsJoining, Role == GroupRole.Primary ? ReplicaState.Primary : ReplicaState.Unknown) { Lsn = _durable };
+        }
+
+        if (Role != GroupRole.Primary)
+        {
+            return new GroupReplica(member.Replica, member.IsJoining, ReplicaState.Unknown);
+        }
+
+        var feed = member.IsAttached ? member.Feed : null;
+        var lag = _newest > member.Durable && !member.Replica.Witness ? _newest - member.Durable : 0;
+        var isSilent = lag > 0 && feed is not null && now - member.LastProgress > _hub.Ticks(SilenceMax);
+        var state = feed is null ? member.Reason is not null && member.Feed is null ? ReplicaState.Refused : ReplicaState.Away
+            : isSilent ? ReplicaState.Away : feed.Pump is { } pump ? pump.IsState ? ReplicaState.Copying : ReplicaState.CatchingUp : ReplicaState.Live;
+        var began = feed is null ? 0 : feed.First;
+        var done = feed?.Pump is null || _newest < began ? (double?)null
+            : Math.Clamp((double)(member.Durable - (began - 1)) / (_newest - (began - 1)), 0, 1);
+        var took = feed is null ? 0 : _hub.Seconds(now - feed.Began);
+        return new GroupReplica(member.Replica, member.IsJoining, state)
+        {
+            Reason = isSilent ? "it acknowledges nothing" : feed is null ? member.Reason ?? "it is not connected" : null,
+            Lsn = member.Durable,
+            LagEntries = lag,
+            LagBytes = lag == 0 ? 0 : (ulong)Math.Max(feed?.UnacknowledgedBytes ?? 0, 0),
+            Lag = lag == 0 ? TimeSpan.Zero : TimeSpan.FromSeconds(_hub.Seconds(now - member.LastLive)),
+            Away = feed is null ? TimeSpan.FromSeconds(_hub.Seconds(now - member.LastHeard))
+                : isSilent ? TimeSpan.FromSeconds(_hub.Seconds(now - member.LastProgress)) : TimeSpan.Zero,
+            Progress = done,
+            Left = done is > 0.001 ? TimeSpan.FromSeconds(took * (1 - done.Value) / done.Value) : null,
+            SentBytes = (ulong)(feed?.SentBytes ?? 0),
+        };
+    }
+
+    private GroupState GetState(out string? reason)
+    {
+        reason = Reason;
+        lock (_lock)
+        {
+            if (Role != GroupRole.Primary)
+            {
+                return FollowState;
+            }
+
+            if (_isMoving)
+            {
+                return GroupState.Moving;
+            }
+
+            if (!_isOpen)
+            {
+                reason ??= "this host restarted, and asks the others before it goes on";
+                return GroupState.Candidate;
+            }
+
+            if (_isServing && HasLease())
+            {
+                reason = null;
+                return GroupState.Serving;
+            }
+
+            reason ??= $"{_members.Values.Count(member => member.IsAttached)} of {_members.Count - 1} other replicas are within reach, and a "
+                + "majority of all must be: requests wait until one is back";
+            return GroupState.Waiting;
+        }
+    }
+
+    /// <summary>How following stands, where this host is not the primary.</summary>
+    public GroupState FollowState { get; set; } = GroupState.Disconnected;
+}
+
+/// <summary>What a replica says when it asks to be sent what it lacks.</summary>
+internal readonly record struct FollowAsk(Id160 Disk, Ballot Promised, ulong Lsn, Id160 Version, IReadOnlyList<ViewMark> Views);
+
+/// <summary>What it is told.</summary>
+internal enum FollowStatus : byte
+{
+    Ok = 0,
+
+    /// <summary>The disk is not here.</summary>
+    Unknown = 1,
+
+    NotPrimary = 2,
+
+    /// <summary>It is a candidate still, or hands over: ask again soon.</summary>
+    NotYet = 3,
+
+    /// <summary>The view does not name the one who asks, and nobody said that it is to join.</summary>
+    NotNamed = 4,
+
+    /// <summary>What the replica has is not in the chain here.</summary>
+    Forked = 5,
+
+    /// <summary>What follows is gone from the history here: what is left of it comes first.</summary>
+    State = 6,
+
+    /// <summary>The replica has promised a higher ballot.</summary>
+    Fenced = 7,
+}
+
+/// <summary>How an Entries frame begins.</summary>
+internal static class EntriesFrame
+{
+    private const int CountOffset = 56;
+    private const int FlagsOffset = 60;
+
+    public static void Begin(FrameWriter into, Id160 disk, ulong committed, Ballot ballot)
+    {
+        into.Begin(FrameType.Entries);
+        into.Put(disk);
+        into.Put(committed);
+        into.Put(ballot);
+        into.Put(0u);
+        into.Put(0u);
+    }
+
+    public static void End(FrameWriter into, int start, int count, EntriesFlags flags)
+    {
+        into.Patch(start + FrameLayout.HeaderSize + CountOffset, (uint)count);
+        into.Patch(start + FrameLayout.HeaderSize + FlagsOffset, (uint)flags);
+        into.End();
+    }
+}
+
+/// <summary>What is to be done with entries that arrive.</summary>
+[Flags]
+internal enum EntriesFlags : uint
+{
+    None = 0,
+
+    /// <summary>Make all of it durable now: somebody waits for that.</summary>
+    Sync = 1,
+
+    /// <summary>Views alone, for a witness.</summary>
+    Views = 2,
+
+    /// <summary>What is left of a long history, with gaps and state items.</summary>
+    State = 4,
+}

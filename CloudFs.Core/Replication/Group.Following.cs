@@ -1,0 +1,140 @@
+using CloudFs.Core.Disks;
+using CloudFs.Core.Format;
+using CloudFs.Core.Primitives;
+
+namespace CloudFs.Core.Replication;
+
+/// <content>The other hosts' side: what is here of a disk whose primary is elsewhere.</content>
+internal sealed partial class Group
+{
+    /// <summary>More are not looked at for a view in common.</summary>
+    private const int MarksTold = 64;
+
+    private ViewMark _witnessed;
+
+    /// <summary>Whom this host was told to have the disk from, before it has a view that says so.</summary>
+    public Id160 ToldPrimary { get; set; }
+
+    /// <summary>What follows on a link; null while nothing does.</summary>
+    public Following? Following { get; set; }
+
+    /// <summary>When following is to be tried again, by the hub's clock.</summary>
+    public long RetryAt { get; set; }
+
+    public int Failures { get; set; }
+
+    public bool IsWitness => Role == GroupRole.Witness;
+
+    /// <summary>The newest promise of this host, or the newest view's ballot if that is higher.</summary>
+    public Ballot Promised
+    {
+        get
+        {
+            var promised = Disk?.Promised ?? _hub.PromisedOf(Id);
+            var view = Ballot;
+            return promised > view ? promised : view;
+        }
+    }
+
+    /// <summary>Where the primary said that the right to write went, until a view says so.</summary>
+    public Id160 Redirect { get; set; }
+
+    /// <summary>True once the primary said that what is here is not in the disk's chain.</summary>
+    public bool IsForked { get; set; }
+
+    /// <summary>The host to follow: of the highest ballot that was promised or accepted (PROTOCOL.md, 7).</summary>
+    public Id160 PrimaryHost => !Redirect.IsZero ? Redirect
+        : Promised is { Epoch: > 0 } ballot && (Role is not GroupRole.Joining || ToldPrimary.IsZero) ? ballot.Primary
+        : ToldPrimary;
+
+    public FollowAsk AskNow()
+    {
+        if (Disk is { } disk)
+        {
+            var (head, views) = disk.Locked(state => (state.Head, state.Views.TakeLast(MarksTold).ToArray()));
+            return new FollowAsk(Id, Promised, head.Lsn, head.Id, views);
+        }
+
+        lock (_lock)
+        {
+            return new FollowAsk(Id, Promised, _witnessed.Lsn, _witnessed.Id, _witnessed.Lsn == 0 ? [] : [_witnessed]);
+        }
+    }
+
+    public (ulong Received, DiskVersion Durable) Progress()
+    {
+        if (Disk is { } disk)
+        {
+            return (disk.Newest.Lsn, disk.DurableHere);
+        }
+
+        lock (_lock)
+        {
+            return (_witnessed.Lsn, new DiskVersion(_witnessed.Lsn, _witnessed.Id));
+        }
+    }
+
+    public Disk DiskOrNew(DiskServices services)
+    {
+        if (Disk is { } disk)
+        {
+            return disk;
+        }
+
+        disk = new Disk(services, new DiskState(services.Segments) { Promised = services.Remembered.Of(Id).Promised }) { Group = this };
+        Disk = disk;
+        return disk;
+    }
+
+    /// <summary>The primary says what is committed.</summary>
+    public void NoteCommitted(ulong committed)
+    {
+        bool shown;
+        lock (_lock)
+        {
+            Volatile.Write(ref _committed, Math.Max(_committed, committed));
+            shown = _shownUpTo != ulong.MaxValue && _views.Count > 0 && _views[^1].Lsn <= _committed;
+            if (shown)
+            {
+                Volatile.Write(ref _shownUpTo, ulong.MaxValue);
+            }
+        }
+
+        if (shown)
+        {
+            Disk?.OnShown();
+            _hub.Changed();
+        }
+    }
+
+    public async ValueTask<string?> TakeViewAsync(ViewBody view, ViewMark mark)
+    {
+        var status = await _hub.RememberViewAsync(Id, mark);
+        if (status != IoStatus.Ok)
+        {
+            return $"the view of ballot {mark.Ballot} could not be kept ({status})";
+        }
+
+        lock (_lock)
+        {
+            _witnessed = mark;
+        }
+
+        NoteView(view, mark.Lsn);
+        return null;
+    }
+
+    /// <summary>What is left of a long history, piece by piece. Null when it was taken.</summary>
+    public ValueTask<string?> TakeStateAsync(ReadOnlyMemory<byte> entry, Ballot ballot) =>
+        ValueTask.FromResult<string?>($"what is left of a long history ({entry.Length} bytes of ballot {ballot}) can't be taken yet");
+
+    public void RestoreWitnessed(ViewMark mark)
+    {
+        lock (_lock)
+        {
+            _witnessed = mark;
+            _newest = _durable = mark.Lsn;
+            Role = GroupRole.Witness;
+        }
+    }
+}
