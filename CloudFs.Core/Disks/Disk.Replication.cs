@@ -112,6 +112,10 @@ public sealed partial class Disk
         }
     }
 
+    /// <summary>What is here, whoever the primary is: for those who compare copies.</summary>
+    internal ValueTask<IoStatus> ReadHereAsync(ulong offset, Memory<byte> destination) =>
+        _reader.ReadAsync(offset / EntryLayout.SectorSize, destination);
+
     /// <summary>Sectors of one page, where all of them are still those that an entry wrote; null where they are not, or can't be proved.</summary>
     internal async ValueTask<byte[]?> ReadPageAsync(ulong lsn, ulong lba, uint sectors)
     {

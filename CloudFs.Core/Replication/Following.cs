@@ -230,7 +230,9 @@ internal sealed class Following(ReplicationHub hub, Group group, PeerLink link, 
             var outcome = disk.TakeFollowed(entry.Span, fields, body, head.Id, ballot);
             if (outcome.Wait)
             {
-                await changed.WaitAsync(hub.Stopping);
+                // The hub changes it when it stops.
+                hub.Stopping.ThrowIfCancellationRequested();
+                await changed;
                 continue;
             }
 

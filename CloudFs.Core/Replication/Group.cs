@@ -155,8 +155,9 @@ internal sealed partial class Group : IDiskGroup
                 _isOpen |= lsn > 1;
             }
 
+            ToldPrimary = isNamed ? default : ToldPrimary;
             Role = isPrimary ? GroupRole.Primary : isNamed ? GroupRole.Replica
-                : Role is GroupRole.Joining ? GroupRole.Joining : GroupRole.Removed;
+                : ToldPrimary.IsZero ? GroupRole.Removed : GroupRole.Joining;
         }
 
         _hub.OnRole(this);
