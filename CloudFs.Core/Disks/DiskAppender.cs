@@ -143,7 +143,7 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
     /// </summary>
     public AppendOutcome TryAppendRaw(
         ReadOnlySpan<byte> entry, in EntryHeader fields, EntryBodyParsed? body, Id160 expected, DeviceRecord? secret = null,
-        bool isReplay = false, Ballot source = default)
+        bool isReplay = false, Ballot source = default, bool isCopy = false)
     {
         lock (gate)
         {
@@ -154,7 +154,14 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
                     return AppendOutcome.Refused(IoStatus.Deleted);
                 }
 
-                if (!isReplay && ((source != default && source < state.Promised) || body?.View is { } view && view.Ballot < state.Promised))
+                if (state.IsCopying != isCopy)
+                {
+                    return AppendOutcome.Refused(IoStatus.Unreachable);
+                }
+
+                // Old views come with a copy: what counts there is who sends it.
+                if (!isReplay && ((source != default && source < state.Promised)
+                    || (!isCopy && body?.View is { } view && view.Ballot < state.Promised)))
                 {
                     return AppendOutcome.Refused(IoStatus.Fenced);
                 }
@@ -196,6 +203,40 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
         }
     }
 
+    /// <summary>
+    /// Appends an entry of a copy, which may lie beyond a gap: the link across is the sender's word. Nothing changes unless it is Ok.
+    /// </summary>
+    public AppendOutcome TryAppendCopied(
+        ReadOnlySpan<byte> entry, in EntryHeader fields, EntryBodyParsed? body, Ballot source, bool isReplay = false)
+    {
+        lock (gate)
+        {
+            var before = state.Head;
+            if (!state.IsCopying || fields.Lsn <= before.Lsn)
+            {
+                return AppendOutcome.Refused(IoStatus.VersionMismatch);
+            }
+
+            var isGap = fields.Lsn != before.Lsn + 1;
+            if (isGap)
+            {
+                state.Head = before with { Disk = fields.Disk, Lsn = fields.Lsn - 1, Id = fields.Previous, Lock = default, Entropy = default };
+            }
+
+            var outcome = TryAppendRaw(entry, fields, body, state.Head.Id, isReplay: isReplay, source: source, isCopy: true);
+            if (outcome.Wait || outcome.Status != IoStatus.Ok)
+            {
+                state.Head = before;
+            }
+            else if (isGap)
+            {
+                state.Lsns.ForgetBefore(fields.Lsn);
+            }
+
+            return outcome;
+        }
+    }
+
     private IoStatus Check(in WriteCondition condition)
     {
         if (state.Head.Deleted || state.IsDropped)
@@ -203,7 +244,7 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
             return IoStatus.Deleted;
         }
 
-        if (state.Suspect is not null || !state.IsPrimary(services.HostId, services.DeviceId))
+        if (state.Suspect is not null || state.IsCopying || !state.IsPrimary(services.HostId, services.DeviceId))
         {
             return IoStatus.ReadOnly;
         }

@@ -77,7 +77,11 @@ public sealed class DiskServices
             await Remembered.NoteViewAsync(this, id, view);
         }
 
-        var record = new Layout.DeviceRecord(Layout.DeviceRecordType.Dropped, id, default, default) { Lsn = Segments.NextRelocationUse };
+        var record = new Layout.DeviceRecord(Layout.DeviceRecordType.Dropped, id, default, default) 
+        {
+            Lsn = Segments.NextRelocationUse,
+            Epoch = Remembered.Of(id).CopyNumber,
+        };
         var status = await Remembered.WriteAsync(this, record);
         DiskRanges.RequireOk(status, disk);
 

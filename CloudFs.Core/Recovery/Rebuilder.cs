@@ -27,6 +27,7 @@ internal sealed class Rebuilder(
     private readonly RebuildCopies _copies = new(device, tree);
     private readonly Dictionary<Id160, RebuiltDisk> _disks = [];
     private readonly List<ulong> _dispensable = [];
+    private readonly List<DeviceRecord> _copyRecords = [];
     private int _sinceMerge;
     private bool _losesBeforeHistory;
 
@@ -62,6 +63,14 @@ internal sealed class Rebuilder(
 
             await ReadSegmentAsync(use, segment, found.GetValueOrDefault(use + 1, -1));
             before = use;
+        }
+
+        foreach (var record in _copyRecords)
+        {
+            if (record.Epoch > remembered.Of(record.Disk).CopiesDropped && _disks.TryGetValue(record.Disk, out var copied))
+            {
+                copied.NoteCopy(record);
+            }
         }
 
         var disks = new Dictionary<Id160, DiskState>();
@@ -176,6 +185,13 @@ internal sealed class Rebuilder(
         }
 
         remembered.Apply(record);
+        if (record.Type is DeviceRecordType.CopyEnd or DeviceRecordType.CopyLost)
+        {
+            // Its entries may be found later, and a drop that voids it too.
+            _copyRecords.Add(record);
+            return;
+        }
+
         if (record.Type == DeviceRecordType.Dropped && _disks.Remove(record.Disk, out var dropped) && !dropped.State.Map.Tree.IsEmpty)
         {
             var delta = new LivenessDelta();
