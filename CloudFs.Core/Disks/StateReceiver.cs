@@ -98,8 +98,7 @@ public sealed class StateReceiver
         var newest = _disk?.Newest ?? default;
         if (_wholeAt.Lsn == 0 || newest.Lsn < _wholeAt.Lsn)
         {
-            return _wholeAt.Lsn > 0 && newest.Lsn + 1 < _historyFrom
-                ? throw Conflict($"the entries of the copy end at LSN {newest.Lsn}, but its stream begins at {_historyFrom}") : false;
+            return false;
         }
 
         if (newest != _wholeAt)
@@ -124,14 +123,15 @@ public sealed class StateReceiver
             throw Conflict($"LSN {fields.Lsn} of disk {fields.Disk} is not what follows LSN {head.Lsn}");
         }
 
-        // Behind a gap nothing is known of the entry before, but everything of the views: they are all there.
+        // Behind a gap nothing is known of the entry before, but everything of the views: they are all there. The last gap that there
+        // may be is before the stream.
         var isNext = fields.Lsn == head.Lsn + 1 && (head.IsNone || !head.Lock.IsZero);
         if (isNext && ChainRules.Check(head, fields, body) is var error and not ChainError.None)
         {
             throw Conflict($"LSN {fields.Lsn}: {error.Text()}");
         }
 
-        if (!isNext && (_wholeAt.Lsn > 0 || fields.TimeMicros < head.TimeMicros || fields.Kind == EntryKind.Branch
+        if (!isNext && ((_wholeAt.Lsn > 0 && fields.Lsn != _historyFrom) || fields.TimeMicros < head.TimeMicros || fields.Kind == EntryKind.Branch
             || (body?.View is { } view && view.Ballot <= head.Ballot)))
         {
             throw Conflict($"LSN {fields.Lsn} can't come behind LSN {head.Lsn}: an older time or view, or a gap within the stream");

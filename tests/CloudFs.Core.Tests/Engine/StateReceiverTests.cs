@@ -1,4 +1,3 @@
-using CloudFs.Core.Chain;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Format;
 using CloudFs.Core.Primitives;
