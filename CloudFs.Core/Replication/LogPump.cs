@@ -110,7 +110,7 @@ internal sealed class LogPump(ReplicationHub hub, Group group, Feed feed, Disk d
 
     private async ValueTask<IEntrySource> OpenAsync(ulong next)
     {
-        if (next >= disk.Locate(next).Oldest)
+        if (!feed.IsCopying && next >= disk.Locate(next).Oldest)
         {
             return disk.FeedAfter(next - 1);
         }

@@ -327,7 +327,8 @@ public sealed partial class ReplicationHub : IAsyncDisposable
         }
 
         views.Add(new GroupView(head.View.Lsn, inForce.Ballot, inForce.Replicas));
-        var isPrimary = inForce.Primary == HostId;
+        // With what was missed old views come again, which may name this host: what counts is whether their secret is here.
+        var isPrimary = inForce.Primary == HostId && disk.Locked(state => EntryHashes.ViewOf(state.Secret) == inForce.View);
         var group = AddGroup(disk.Id, disk, isPrimary ? GroupRole.Primary : GroupRole.Replica);
         group.Restore(views, head.Lsn);
         if (await disk.ReadEntryAsync(head.View.Lsn) is { } entry)
