@@ -23,7 +23,8 @@ internal sealed partial class Group
 
     public int Failures { get; set; }
 
-    public bool IsWitness => Role == GroupRole.Witness;
+    /// <summary>True for a witness that has a view: it was named with this device when it was given it.</summary>
+    public bool IsWitness => Role == GroupRole.Witness && _witnessed.Lsn > 0;
 
     /// <summary>The newest promise of this host, or the newest view's ballot if that is higher.</summary>
     public Ballot Promised
@@ -139,6 +140,7 @@ internal sealed partial class Group
         {
             _witnessed = mark;
             _newest = _durable = mark.Lsn;
+            Told = mark.Ballot;
             Role = GroupRole.Witness;
         }
     }

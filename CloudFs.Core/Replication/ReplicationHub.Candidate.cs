@@ -163,7 +163,7 @@ public sealed partial class ReplicationHub
             return (null, "this host's device takes nothing more");
         }
 
-        if (!Quorum.Names(group.Replicas, HostId, DeviceId))
+        if (!group.IsWitness && !Quorum.Names(group.Replicas, HostId, DeviceId))
         {
             return (null, "the view here does not name this host and device");
         }

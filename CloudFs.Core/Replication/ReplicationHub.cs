@@ -204,7 +204,11 @@ public sealed partial class ReplicationHub : IAsyncDisposable
             running = [.. _running];
         }
 
-        await Task.WhenAll(running);
+        foreach (var loop in running)
+        {
+            await loop;
+        }
+
         _stopping.Dispose();
     }
 
