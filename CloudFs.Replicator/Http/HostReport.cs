@@ -115,7 +115,7 @@ internal static class HostReport
         Daemon = host.Record.Daemon,
         Device = host.Record.Device.Length > 0 ? host.Record.Device : null,
         State = host.State != HostState.Up ? Word(host.State)
-            : !host.Draining ? "up" : host.Record is { Disks: 0, Ready: true } ? "drained" : "draining",
+            : !host.Draining ? "up" : host.Record.Drained ? "drained" : "draining",
         Reason = ReasonOf(host),
         Zone = host.Record.Zone,
         Weight = host.Record.Weight,
@@ -135,7 +135,7 @@ internal static class HostReport
             HostState.Down => $"nothing was heard of it for {silent:0} s; its replicas are replaced after the grace period; "
                 + "it is known until it is forgotten by command",
             HostState.Suspect => $"nothing was heard of it for {silent:0} s; it counts as down in {(HostTable.DownAfter.TotalSeconds - silent):0} s",
-            _ when host.Draining => host.Record.Disks == 0 ? "it holds nothing: it can be stopped and forgotten"
+            _ when host.Draining => host.Record.Drained ? "it holds nothing: it can be stopped and forgotten"
                 : $"it is being drained: {host.Record.Disks} disks are still there, each goes elsewhere first",
             _ when !host.Record.Ready => "its daemon does not answer, or its device takes nothing more; nothing new goes there",
             _ when host.IsFull => "it is full: nothing new goes there",

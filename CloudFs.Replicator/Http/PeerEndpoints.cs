@@ -53,13 +53,18 @@ internal sealed class PeerEndpoints(Node node)
             throw;
         }
 
-        var conflicts = node.Table.Conflicts().Count;
         if (node.Table.Merge(message) is { } wrong)
         {
             Interlocked.Increment(ref node.Counters.GossipRefused);
-            var isConflict = node.Table.Conflicts().Any(conflict => conflict.Line == wrong) || node.Table.Conflicts().Count > conflicts;
+            var isConflict = node.Table.Conflicts().Any(conflict => conflict.Line == wrong);
+            if (isConflict)
+            {
+                // The loop of gossip tells of it, once.
+                throw new HttpRefusalException(409, wrong);
+            }
+
             node.Log.Trouble($"gossip from {exchange.Request.HttpContext.Connection.RemoteIpAddress} {wrong}", $"gossip was refused: {wrong}");
-            throw new HttpRefusalException(isConflict ? 409 : 400, wrong);
+            throw new HttpRefusalException(400, wrong);
         }
 
         Interlocked.Increment(ref node.Counters.GossipTaken);
@@ -200,6 +205,11 @@ internal sealed class PeerEndpoints(Node node)
         if (self.IsFull || !self.Record.Ready)
         {
             throw new HttpRefusalException(507, $"host {self.Name} has no room: {self.Record.FreeBytes} bytes are free");
+        }
+
+        if (self.Draining)
+        {
+            throw new HttpRefusalException(409, $"host {self.Name} is being drained");
         }
 
         if (name is not null && node.Local.ByName(name) is { } taken && taken.Id != disk)

@@ -36,7 +36,8 @@ internal sealed class GossipLoop(Node node, Func<int, int> random)
             _backoff.Failed(address);
             if (reply.Status == 409)
             {
-                node.Table.NoteConflict(new IdConflict(node.Self, node.Table.SelfRecord.Address, address));
+                node.Table.NoteConflict(new IdConflict(node.Self, reply.Line));
+                return;
             }
 
             node.Log.Trouble(key, $"the replicator at {address}: {(reply.Line.Length > 0 ? reply.Line : "its answer can't be understood")}");

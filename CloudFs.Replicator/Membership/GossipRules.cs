@@ -40,6 +40,12 @@ internal static class GossipRules
             }
         }
 
+        if (message.Conflicts is null || message.Conflicts.Count > HostTable.MaxConflicts
+            || message.Conflicts.Any(conflict => conflict is null || !IsId(conflict.Id) || conflict.Line is not { Length: <= 2 * MaxText }))
+        {
+            return $"at most {HostTable.MaxConflicts} conflicts are expected, each with an id and a line";
+        }
+
         return seen.Contains(message.From) ? null : "the sender's own record is missing";
     }
 

@@ -37,6 +37,9 @@ internal sealed record HostRecord
     /// <summary>False while its daemon does not answer, or its device takes nothing more.</summary>
     public bool Ready { get; init; }
 
+    /// <summary>True once it knows that it is to be drained, and has held nothing since for longer than a disk is in the making.</summary>
+    public bool Drained { get; init; }
+
     /// <summary>Microseconds since 1970 at its start: each start has a higher one.</summary>
     public required ulong Incarnation { get; init; }
 
@@ -67,7 +70,11 @@ internal sealed record HostMark
 /// <param name="From">The sender's own record is the one with this id.</param>
 /// <param name="Hosts">At most <see cref="HostTable.MaxHosts"/>.</param>
 /// <param name="Marks">At most as many.</param>
-internal sealed record GossipMessage(string From, IReadOnlyList<HostRecord> Hosts, IReadOnlyList<HostMark> Marks);
+internal sealed record GossipMessage(string From, IReadOnlyList<HostRecord> Hosts, IReadOnlyList<HostMark> Marks)
+{
+    /// <summary>Fights over ids that the sender saw with its own eyes: so both of them hear of it.</summary>
+    public IReadOnlyList<IdConflict> Conflicts { get; init; } = [];
+}
 
 /// <summary>Source-generated JSON of what replicators say to each other.</summary>
 [JsonSourceGenerationOptions(

@@ -18,12 +18,12 @@ internal sealed class HostTable(HostRecord self, TimeProvider time)
     /// <summary>How long a conflict of ids is told after it was last seen.</summary>
     private static readonly TimeSpan ConflictMemory = TimeSpan.FromSeconds(60);
 
-    private const int MaxConflicts = 64;
+    public const int MaxConflicts = 64;
 
     private readonly Lock _gate = new();
     private readonly Dictionary<string, (HostRecord Record, long Heard)> _others = [];
     private readonly Dictionary<string, HostMark> _marks = [];
-    private readonly Dictionary<string, (IdConflict Conflict, long Seen)> _conflicts = [];
+    private readonly Dictionary<string, (IdConflict Conflict, long Seen, bool IsOwn)> _conflicts = [];
     private HostRecord _self = self;
     private long _version;
 
@@ -90,7 +90,9 @@ internal sealed class HostTable(HostRecord self, TimeProvider time)
                 hosts.Add(record with { SilentSeconds = Math.Round(time.GetElapsedTime(heard).TotalSeconds, 3) });
             }
 
-            return new GossipMessage(Self, hosts, [.. _marks.Values]);
+            DropOldConflicts();
+            var seen = _conflicts.Values.Where(pair => pair.IsOwn).Select(pair => pair.Conflict);
+            return new GossipMessage(Self, hosts, [.. _marks.Values]) { Conflicts = [.. seen] };
         }
     }
 
@@ -123,6 +125,11 @@ internal sealed class HostTable(HostRecord self, TimeProvider time)
                 return Conflict(held.Record, sender).Line;
             }
 
+            foreach (var conflict in message.Conflicts)
+            {
+                Note(conflict, isOwn: false);
+            }
+
             MergeMarks(message.Marks);
             foreach (var record in message.Hosts)
             {
@@ -151,7 +158,7 @@ internal sealed class HostTable(HostRecord self, TimeProvider time)
     {
         lock (_gate)
         {
-            Note(conflict);
+            Note(conflict, isOwn: false);
         }
     }
 
@@ -199,11 +206,7 @@ internal sealed class HostTable(HostRecord self, TimeProvider time)
     {
         lock (_gate)
         {
-            foreach (var id in _conflicts.Where(pair => time.GetElapsedTime(pair.Value.Seen) > ConflictMemory).Select(p => p.Key).ToList())
-            {
-                _conflicts.Remove(id);
-            }
-
+            DropOldConflicts();
             return [.. _conflicts.Values.Select(pair => pair.Conflict)];
         }
     }
@@ -235,7 +238,7 @@ internal sealed class HostTable(HostRecord self, TimeProvider time)
         if (IsContested(held, record))
         {
             // One of the two lies. The one that was here first stays, and both are named.
-            Note(new IdConflict(record.Id, held.Record.Address, record.Address));
+            Note(IdConflict.Of(record.Id, held.Record.Address, record.Address), isOwn: true);
             return;
         }
 
@@ -265,16 +268,31 @@ internal sealed class HostTable(HostRecord self, TimeProvider time)
 
     private IdConflict Conflict(HostRecord one, HostRecord other)
     {
-        var conflict = new IdConflict(one.Id, one.Address, other.Address);
-        Note(conflict);
+        var conflict = IdConflict.Of(one.Id, one.Address, other.Address);
+        Note(conflict, isOwn: true);
         return conflict;
     }
 
-    private void Note(IdConflict conflict)
+    private void Note(IdConflict conflict, bool isOwn)
     {
-        if (_conflicts.ContainsKey(conflict.Id) || _conflicts.Count < MaxConflicts)
+        var isKnown = _conflicts.TryGetValue(conflict.Id, out var known);
+        if (isKnown && known.IsOwn && !isOwn)
         {
-            _conflicts[conflict.Id] = (conflict, time.GetTimestamp());
+            // What was seen with own eyes is kept, and ends by itself.
+            return;
+        }
+
+        if (isKnown || _conflicts.Count < MaxConflicts)
+        {
+            _conflicts[conflict.Id] = (conflict, time.GetTimestamp(), isOwn);
+        }
+    }
+
+    private void DropOldConflicts()
+    {
+        foreach (var id in _conflicts.Where(pair => time.GetElapsedTime(pair.Value.Seen) > ConflictMemory).Select(p => p.Key).ToList())
+        {
+            _conflicts.Remove(id);
         }
     }
 

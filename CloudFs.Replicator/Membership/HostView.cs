@@ -33,8 +33,9 @@ internal sealed record HostView(HostRecord Record, Id160 Id, HostState State, bo
     public string Name => $"{Record.Id[..8]} ({Record.Address})";
 }
 
-/// <summary>Two processes that claim one id.</summary>
-internal sealed record IdConflict(string Id, string One, string Other)
+/// <summary>Two processes that claim one id, and the line that names both.</summary>
+internal sealed record IdConflict(string Id, string Line)
 {
-    public string Line => $"two hosts claim the id {Id}: {One} and {Other}; stop one of them, or give it an id of its own";
+    public static IdConflict Of(string id, string one, string other) =>
+        new(id, $"two hosts claim the id {id}: {one} and {other}; stop one of them, or give it an id of its own");
 }

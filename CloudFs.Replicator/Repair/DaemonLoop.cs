@@ -19,6 +19,7 @@ internal sealed class DaemonLoop(Node node)
     private string? _process;
     private long _toldVersion = -1;
     private long _toldAt;
+    private long? _drainingSince;
 
     public async Task RunAsync()
     {
@@ -98,6 +99,10 @@ internal sealed class DaemonLoop(Node node)
             node.Table.Describe(record => record with { Ready = true });
         }
 
+        var isDraining = node.Table.Find(node.Self)!.Draining;
+        _drainingSince = isDraining && node.Local.Count == 0 ? _drainingSince ?? node.Time.GetTimestamp() : null;
+        var isDrained = _drainingSince is { } since && node.Time.GetElapsedTime(since) > Creation.VoteBook.Lapse;
+        node.Table.Describe(record => record with { Drained = isDrained });
         node.Log.Over("daemon", $"the daemon at {node.Daemon.Url.Authority} answers again");
     }
 
