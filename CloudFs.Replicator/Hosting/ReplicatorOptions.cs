@@ -33,6 +33,9 @@ internal sealed record ReplicatorOptions
 
     public TimeSpan Grace { get; init; } = TimeSpan.FromMinutes(10);
 
+    /// <summary>A disk in the making of which nothing more was heard for this long is completed or taken back.</summary>
+    public TimeSpan UnmadeAfter { get; init; } = TimeSpan.FromMinutes(1);
+
     public bool Witness { get; init; }
 
     public bool Insecure { get; init; }

@@ -14,9 +14,6 @@ internal sealed class RepairLoop(Node node)
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
-    /// <summary>A disk that nobody made whole within this time is completed or taken back.</summary>
-    public static readonly TimeSpan UnmadeAfter = TimeSpan.FromSeconds(60);
-
     private const int Parallel = 8;
 
     /// <summary>More copies at once would only make each slower.</summary>
@@ -54,7 +51,7 @@ internal sealed class RepairLoop(Node node)
 
             if (IsUnmade(disk))
             {
-                if (node.Time.GetElapsedTime(_unmadeSince[disk.Id]) >= UnmadeAfter)
+                if (node.Time.GetElapsedTime(_unmadeSince[disk.Id]) >= node.Options.UnmadeAfter)
                 {
                     work.Add(() => CompleteOrDropAsync(disk, hosts));
                 }

@@ -124,6 +124,43 @@ public sealed class ClusterTests : IAsyncLifetime
         await TestHost.UntilAsync(() => Task.FromResult(_world.Holds(_hosts[2].Id, made.Id)));
     }
 
+    [Theory]
+    [InlineData(1, false)]
+    [InlineData(2, true)]
+    public async Task What_a_coordinator_that_died_left_behind_is_completed_or_goes_away(int reached, bool exists)
+    {
+        await ThreeAsync();
+        var replicas = _hosts.ConvertAll(host => new Replica(Id160.Parse(host.Id), Id160.Parse(host.Daemon.Device)));
+        var entry = FirstEntry.Seal(Id160.Parse(Make.Id("s")), replicas[0].Host, replicas, AttributesBody.Empty.WithSize(512), 1);
+        var id = entry.Id.ToString();
+        for (var i = 0; i < reached; i++)
+        {
+            _world.PutDisk(_hosts[i].Id, id, entry.Bytes, i == 0 ? entry.Secret.ToString() : null);
+        }
+
+        await TestHost.UntilAsync(() => Task.FromResult(_hosts.TrueForAll(host => _world.Holds(host.Id, id) == exists)));
+    }
+
+    [Fact]
+    public async Task A_peer_that_never_answers_and_one_that_sends_half_a_request_hold_up_nobody()
+    {
+        await ThreeAsync(2);
+        using var deaf = new System.Net.Sockets.TcpListener(IPAddress.Loopback, 0);
+        deaf.Start();
+        await _hosts[0].GetAsync($"/peers?{Make.Id("deaf")}&{deaf.LocalEndpoint}");
+        using var half = new System.Net.Sockets.TcpClient();
+        await half.ConnectAsync(_hosts[0].Replicator!.EndPoint);
+        await half.GetStream().WriteAsync("POST /gossip HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{"u8.ToArray());
+        var answer = new byte[100];
+        var read = await half.GetStream().ReadAsync(answer).AsTask().WaitAsync(TimeSpan.FromSeconds(10));
+        Assert.StartsWith("HTTP/1.1 408", Encoding.ASCII.GetString(answer, 0, read), StringComparison.Ordinal);
+        await Task.Delay(6000);
+        Assert.All((await _hosts[1].GetHostsAsync()).Hosts, host => Assert.Equal("up", host.State));
+        var started = DateTime.UtcNow;
+        await _hosts[0].StopReplicatorAsync();
+        Assert.InRange((DateTime.UtcNow - started).TotalSeconds, 0, 4);
+    }
+
     [Fact]
     public async Task A_vote_is_refused_before_the_body_and_a_false_entry_after_it()
     {

@@ -43,7 +43,7 @@ internal sealed class TestHost(FakeWorld world, string name, string? id = null) 
             new ReplicatorOptions
             {
                 Seeds = seeds, Daemon = new Uri($"http://127.0.0.1:{Daemon.Port}"), Listen = new IPEndPoint(IPAddress.Loopback, _port),
-                Grace = TimeSpan.FromSeconds(2), Database = Database, Witness = Witness,
+                Grace = TimeSpan.FromSeconds(2), UnmadeAfter = TimeSpan.FromSeconds(2), Database = Database, Witness = Witness,
             }, _log, CancellationToken.None);
         _port = Replicator.EndPoint.Port;
     }
