@@ -59,7 +59,8 @@ internal sealed class DiskMaker(Node node, DiskFinder finder)
         if (request.Name is not null && !EntryName.IsValid(request.Name))
         {
             throw new HttpRefusalException(
-                400, $"'{request.Name}' is no name for a disk: 1 to {EntryName.MaxLength} letters, digits, '.', '_' and '-', no 40 hex digits");
+                400,
+                $"'{request.Name}' is no name for a disk: 1 to {EntryName.MaxLength} letters, digits, '.', '_' and '-', no 40 hex digits");
         }
 
         var attributes = AttributesBody.Empty.WithSize(size).WithDurability(durability);
@@ -71,7 +72,8 @@ internal sealed class DiskMaker(Node node, DiskFinder finder)
         var id = plan.Entry.Id.ToString()[..8];
         if (plan.Overlap < wish.Replicas)
         {
-            node.Log.Warn($"disk {id}: no id was found in {plan.Tries} tries that calls for its hosts; {plan.Overlap} of {wish.Replicas} fit");
+            node.Log.Warn(
+                $"disk {id}: no id was found in {plan.Tries} tries that calls for its hosts; {plan.Overlap} of {wish.Replicas} fit");
         }
 
         if (wish.Replicas == 2 && plan.Witness is null)
@@ -107,7 +109,7 @@ internal sealed class DiskMaker(Node node, DiskFinder finder)
         await Task.WhenAny(Task.WhenAll(sent), Task.Delay(StragglerPatience, node.Time, cancellation));
     }
 
-    /// <summary>True once a majority has the entry durable, the primary (the first) among them; false when that can't be any more.</summary>
+    /// <summary>True once a majority has the entry durable, the primary (the first) too; false when that can't be any more.</summary>
     private static async Task<bool> CountAsync(List<Task<Reply>> sent, int majority)
     {
         List<Task<Reply>> open = [.. sent];

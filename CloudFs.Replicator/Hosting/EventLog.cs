@@ -75,7 +75,8 @@ internal sealed class EventLog : IDisposable
     {
         try
         {
-            var stamp = _time.GetUtcNow().UtcDateTime.ToString("yyyy-MM-ddTHH:mm:ss.fffZ", System.Globalization.CultureInfo.InvariantCulture);
+            var stamp = _time.GetUtcNow().UtcDateTime
+                .ToString("yyyy-MM-ddTHH:mm:ss.fffZ", System.Globalization.CultureInfo.InvariantCulture);
             if (!_waiting.TryAdd($"{stamp} {level} replicator: {line.ReplaceLineEndings(" ")}"))
             {
                 Interlocked.Increment(ref _dropped);

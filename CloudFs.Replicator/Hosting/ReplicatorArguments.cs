@@ -5,7 +5,8 @@ namespace CloudFs.Replicator.Hosting;
 /// <summary>The command line as it was written.</summary>
 internal sealed class ReplicatorArguments
 {
-    [Value(0, MetaName = "host-id", HelpText = "40 hex digits, or auto: the daemon's own. Then the addresses of other replicators: peer[:port] ...")]
+    [Value(0, MetaName = "host-id",
+        HelpText = "40 hex digits, or auto: the daemon's own. Then the addresses of other replicators: peer[:port] ...")]
     public IEnumerable<string> Words { get; set; } = [];
 
     [Option("daemon", MetaValue = "URL", HelpText = "The daemon of this host. Default http://127.0.0.1:8090.")]

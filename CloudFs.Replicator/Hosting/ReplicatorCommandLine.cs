@@ -84,7 +84,8 @@ internal static class ReplicatorCommandLine
 
     private static string? Fill(ReplicatorArguments given, Func<string, string?> environment)
     {
-        string? Variable(string name) => environment(Prefix + name.Replace('-', '_').ToUpperInvariant()) is { Length: > 0 } value ? value : null;
+        string? Variable(string name) =>
+            environment(Prefix + name.Replace('-', '_').ToUpperInvariant()) is { Length: > 0 } value ? value : null;
         foreach (var (name, get, set) in Texts)
         {
             if (get(given) is null && Variable(name) is { } value)
@@ -155,7 +156,8 @@ internal static class ReplicatorCommandLine
 
         var options = new ReplicatorOptions
         {
-            HostId = id, Seeds = seeds, Database = given.Db, Zone = given.Zone ?? string.Empty, Witness = given.Witness, Insecure = given.Insecure,
+            HostId = id, Seeds = seeds, Database = given.Db, Zone = given.Zone ?? string.Empty,
+                Witness = given.Witness, Insecure = given.Insecure,
         };
         return (CheckNumbers(given, ref options) ?? CheckAddresses(given, ref options)) is { } wrong
             ? Refused(wrong) : new Outcome(options, string.Empty, 0);

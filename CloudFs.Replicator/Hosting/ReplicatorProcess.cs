@@ -126,7 +126,8 @@ internal sealed class ReplicatorProcess : IAsyncDisposable
     private Node MakeNode(ReplicatorOptions options, DaemonClient daemon, Id160 id)
     {
         var now = (ulong)(TimeProvider.System.GetUtcNow().UtcTicks - DateTime.UnixEpoch.Ticks) / 10;
-        var last = ulong.TryParse(_store!.GetFact(IncarnationFact), NumberStyles.None, CultureInfo.InvariantCulture, out var kept) ? kept : 0;
+        var last = ulong.TryParse(_store!.GetFact(IncarnationFact), NumberStyles.None, CultureInfo.InvariantCulture, out var kept)
+            ? kept : 0;
         var incarnation = Math.Max(now, last + 1);
         _store.SetFact(IncarnationFact, incarnation.ToString(CultureInfo.InvariantCulture));
         var self = new HostRecord

@@ -39,7 +39,8 @@ internal sealed class ClusterEndpoints(Node node, DiskFinder finder, DiskMaker m
         var place = await finder.FindPlaceAsync(disk, exchange.Ended) ?? throw NoDisk(disk);
         if (place.PrimaryAddress.Length == 0)
         {
-            throw new HttpRefusalException(503, $"the primary of disk {place.Id} is host {place.Primary}, whose address is not known here; try again");
+            throw new HttpRefusalException(503,
+                $"the primary of disk {place.Id} is host {place.Primary}, whose address is not known here; try again");
         }
 
         exchange.Response.Headers.Location = $"http://{place.PrimaryAddress}/blocks{exchange.Request.QueryString.Value}";
@@ -92,7 +93,8 @@ internal sealed class ClusterEndpoints(Node node, DiskFinder finder, DiskMaker m
             throw new HttpRefusalException(409, $"host {to.Name} holds no replica, and can't take one: {CreationSearch.WhyNot(to)}");
         }
 
-        node.Intents.Change(disk.Id, intent => intent with { MoveTo = to.Record.Id, Replicas = intent.Replicas ?? RepairRules.WantedOf(disk) });
+        node.Intents.Change(disk.Id,
+            intent => intent with { MoveTo = to.Record.Id, Replicas = intent.Replicas ?? RepairRules.WantedOf(disk) });
         exchange.Answer(202);
     }
 
@@ -156,7 +158,8 @@ internal sealed class ClusterEndpoints(Node node, DiskFinder finder, DiskMaker m
         var found = node.Table.Views()
             .Where(host => text.Length >= 4 && host.Record.Id.StartsWith(text, StringComparison.OrdinalIgnoreCase)).ToList();
         return found.Count == 1 ? found[0] : throw new HttpRefusalException(
-            404, found.Count == 0 ? $"there is no host '{text}'; GET /hosts lists what there is" : $"'{text}' begins {found.Count} hosts' ids: give more digits");
+            404, found.Count == 0 ? $"there is no host '{text}'; GET /hosts lists what there is"
+                : $"'{text}' begins {found.Count} hosts' ids: give more digits");
     }
 
     /// <summary>Takes the request to the primary's replicator. False where this host is the primary.</summary>

@@ -68,15 +68,18 @@ internal static class HostReport
         Head(text, "cloudfs_replicator_hosts", "gauge", "Hosts that are known, by state.");
         foreach (var state in Enum.GetValues<HostState>())
         {
-            text.Append(CultureInfo.InvariantCulture, $"cloudfs_replicator_hosts{{state=\"{Word(state)}\"}} {hosts.Count(h => h.State == state)}\n");
+            text.Append(CultureInfo.InvariantCulture,
+                $"cloudfs_replicator_hosts{{state=\"{Word(state)}\"}} {hosts.Count(h => h.State == state)}\n");
         }
 
         Gauge(text, "cloudfs_replicator_daemon_up", "1 while the daemon answers.", node.DaemonTrouble is null ? 1 : 0);
         Gauge(text, "cloudfs_replicator_disks", "Disks that the daemon holds.", node.Local.Count);
-        Gauge(text, "cloudfs_replicator_disks_degraded", "Disks of which this host is the primary that lack something.", node.Table.SelfRecord.Degraded);
+        Gauge(text, "cloudfs_replicator_disks_degraded", "Disks of which this host is the primary that lack something.",
+            node.Table.SelfRecord.Degraded);
         Gauge(text, "cloudfs_replicator_id_conflicts", "Ids that two hosts claim.", node.Table.Conflicts().Count);
         Counter(text, "cloudfs_replicator_gossip_sent_total", "Messages of gossip sent.", node.Counters.GossipSent);
-        Counter(text, "cloudfs_replicator_gossip_failed_total", "Of those, without an answer that could be used.", node.Counters.GossipFailed);
+        Counter(text, "cloudfs_replicator_gossip_failed_total", "Of those, without an answer that could be used.",
+            node.Counters.GossipFailed);
         Counter(text, "cloudfs_replicator_gossip_taken_total", "Messages of gossip taken in.", node.Counters.GossipTaken);
         Counter(text, "cloudfs_replicator_gossip_refused_total", "Messages of gossip refused.", node.Counters.GossipRefused);
         Counter(text, "cloudfs_replicator_disks_made_total", "Disks made by this host as coordinator.", node.Counters.DisksMade);
@@ -134,7 +137,8 @@ internal static class HostReport
         {
             HostState.Down => $"nothing was heard of it for {silent:0} s; its replicas are replaced after the grace period; "
                 + "it is known until it is forgotten by command",
-            HostState.Suspect => $"nothing was heard of it for {silent:0} s; it counts as down in {(HostTable.DownAfter.TotalSeconds - silent):0} s",
+            HostState.Suspect => $"nothing was heard of it for {silent:0} s; "
+                + $"it counts as down in {(HostTable.DownAfter.TotalSeconds - silent):0} s",
             _ when host.Draining => host.Record.Drained ? "it holds nothing: it can be stopped and forgotten"
                 : $"it is being drained: {host.Record.Disks} disks are still there, each goes elsewhere first",
             _ when !host.Record.Ready => "its daemon does not answer, or its device takes nothing more; nothing new goes there",

@@ -129,7 +129,8 @@ internal sealed class HttpFace : IAsyncDisposable
 /// <summary>A method on a path; a path that ends in a slash takes one more segment.</summary>
 internal sealed record HttpRoute(string Method, string Path, Func<Exchange, Task> Handler)
 {
-    public static (HttpRoute? HttpRoute, string Argument, HttpRefusalException? Refusal) Find(IReadOnlyList<HttpRoute> routes, HttpContext http)
+    public static (HttpRoute? HttpRoute, string Argument, HttpRefusalException? Refusal) Find(
+        IReadOnlyList<HttpRoute> routes, HttpContext http)
     {
         var path = http.Request.Path.Value ?? "/";
         var method = HttpMethods.IsHead(http.Request.Method) ? HttpMethods.Get : http.Request.Method;

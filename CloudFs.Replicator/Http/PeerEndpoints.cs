@@ -24,7 +24,8 @@ internal sealed class PeerEndpoints(Node node)
         }
 
         var from = exchange.Request.HttpContext.Connection.RemoteIpAddress;
-        var given = words.Length > 1 ? words[1] : from is null ? null : new System.Net.IPEndPoint(from, ReplicatorOptions.DefaultPort).ToString();
+        var given = words.Length > 1 ? words[1]
+            : from is null ? null : new System.Net.IPEndPoint(from, ReplicatorOptions.DefaultPort).ToString();
         if (!HostAddress.TryParse(given, ReplicatorOptions.DefaultPort, out var address))
         {
             throw new HttpRefusalException(400, $"'{given}' is no address such as 10.0.0.1:8091");
@@ -53,6 +54,7 @@ internal sealed class PeerEndpoints(Node node)
             throw;
         }
 
+        var key = $"gossip from {exchange.Request.HttpContext.Connection.RemoteIpAddress}";
         if (node.Table.Merge(message) is { } wrong)
         {
             Interlocked.Increment(ref node.Counters.GossipRefused);
@@ -63,17 +65,19 @@ internal sealed class PeerEndpoints(Node node)
                 throw new HttpRefusalException(409, wrong);
             }
 
-            node.Log.Trouble($"gossip from {exchange.Request.HttpContext.Connection.RemoteIpAddress} {wrong}", $"gossip was refused: {wrong}");
+            node.Log.Trouble(key, $"{key} is refused: {wrong}");
             throw new HttpRefusalException(400, wrong);
         }
 
         Interlocked.Increment(ref node.Counters.GossipTaken);
+        node.Log.Over(key, $"{key} can be used again");
         await exchange.JsonAsync(node.Table.ToMessage(), GossipJson.Default.GossipMessage);
     }
 
     public Task GetHeldAsync(Exchange exchange) => node.Local.Find(exchange.Words()[0]) is { } disk
         ? exchange.JsonAsync(disk, PeerJsonContext.Default.ClusterDiskJson)
-        : throw (node.DaemonTrouble is { } trouble ? new HttpRefusalException(503, trouble) : new HttpRefusalException(404, "there is no such disk here"));
+        : throw (node.DaemonTrouble is { } trouble ? new HttpRefusalException(503, trouble)
+            : new HttpRefusalException(404, "there is no such disk here"));
 
     public async Task HoldAsync(Exchange exchange)
     {
@@ -146,7 +150,8 @@ internal sealed class PeerEndpoints(Node node)
         var secret = Header(exchange, CreationHeaders.Secret);
         var wrong = entry.Id.ToString() != disk ? $"the entry is of disk {entry.Id}, not {disk}"
             : own is null ? $"the entry does not name this host, {node.Self}"
-            : own.Device.ToString() != node.Table.SelfRecord.Device ? $"the entry names device {own.Device}; here is {node.Table.SelfRecord.Device}"
+            : own.Device.ToString() != node.Table.SelfRecord.Device
+                ? $"the entry names device {own.Device}; here is {node.Table.SelfRecord.Device}"
             : entry.View.Primary.ToString() == node.Self && secret is null ? "the primary needs the view's secret, which is missing"
             : null;
         if (wrong is not null)

@@ -40,7 +40,8 @@ internal sealed class GossipLoop(Node node, Func<int, int> random)
                 return;
             }
 
-            node.Log.Trouble(key, $"the replicator at {address}: {(reply.Line.Length > 0 ? reply.Line : "its answer can't be understood")}");
+            var why = reply.Line.Length > 0 ? reply.Line : "its answer can't be understood";
+            node.Log.Trouble(key, $"the replicator at {address}: {why}");
             return;
         }
 

@@ -80,6 +80,7 @@ internal static class GossipRules
             return $"host {record.Id}: the weight is expected to be above 0, and the silence not below";
         }
 
-        return string.IsNullOrEmpty(record.Instance) || record.Instance.Length > MaxText ? $"host {record.Id}: the instance is missing" : null;
+        return string.IsNullOrEmpty(record.Instance) || record.Instance.Length > MaxText
+            ? $"host {record.Id}: the instance is missing" : null;
     }
 }

@@ -52,7 +52,8 @@ internal sealed class DaemonClient(HttpCaller caller, Uri daemon)
         SendAsync(HttpMethod.Post, "/cluster/move", HttpCaller.Json(move, ClusterContractsJson.Default.MoveRequest), cancellation);
 
     public Task<Reply> DropAsync(string disk, CancellationToken cancellation) =>
-        SendAsync(HttpMethod.Post, "/cluster/drop", HttpCaller.Json(new DropRequest(disk), ClusterContractsJson.Default.DropRequest), cancellation);
+        SendAsync(HttpMethod.Post, "/cluster/drop",
+            HttpCaller.Json(new DropRequest(disk), ClusterContractsJson.Default.DropRequest), cancellation);
 
     private async Task<Reply> SendAsync(HttpMethod method, string path, HttpContent? content, CancellationToken cancellation)
     {

@@ -93,7 +93,8 @@ internal sealed class HttpCaller : IDisposable
             }
 
             var bytes = body.ToArray();
-            return new Reply((int)response.StatusCode, bytes, LineOf(response.StatusCode, bytes)) { ETag = response.Headers.ETag?.ToString() };
+            return new Reply((int)response.StatusCode, bytes, LineOf(response.StatusCode, bytes))
+                { ETag = response.Headers.ETag?.ToString() };
         }
         catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
         {

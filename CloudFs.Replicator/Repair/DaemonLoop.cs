@@ -57,7 +57,8 @@ internal sealed class DaemonLoop(Node node)
     {
         if (cluster.Host != node.Self)
         {
-            Fail($"the daemon at {node.Daemon.Url.Authority} is of host {cluster.Host}, not {node.Self}: start the replicator with that id, or auto");
+            Fail($"the daemon at {node.Daemon.Url.Authority} is of host {cluster.Host}, not {node.Self}: "
+                + "start the replicator with that id, or auto");
             return;
         }
 

@@ -266,7 +266,8 @@ internal sealed class RepairLoop(Node node)
                     + (dropped.IsGood ? "dropped" : dropped.Line));
                 break;
             default:
-                node.Intents.SetReason(disk.Id, $"{have} of {majority} hosts that make it exist have it; the others are asked again in 5 s");
+                node.Intents.SetReason(disk.Id,
+                    $"{have} of {majority} hosts that make it exist have it; the others are asked again in 5 s");
                 break;
         }
 

@@ -167,7 +167,8 @@ internal static class RepairRules
             return AddData(state, taken);
         }
 
-        var witnessIsMissing = state.Witnesses.Count(witness => !state.IsLost(witness) && !state.IsDraining(witness)) < state.WantedWitnesses;
+        var witnessIsMissing =
+            state.Witnesses.Count(witness => !state.IsLost(witness) && !state.IsDraining(witness)) < state.WantedWitnesses;
         if (!witnessIsMissing)
         {
             return null;
@@ -198,12 +199,14 @@ internal static class RepairRules
         return best is null
             ? Wait($"it has {state.Kept.Count} of {state.Wanted} replicas, and there is no other host that could take one")
             : new RepairDecision(
-                RepairStep.Add, best.Id.ToString(), Reason: $"it has {state.Kept.Count} of {state.Wanted} replicas: {Short(best.Id.ToString())} gets one");
+                RepairStep.Add, best.Id.ToString(),
+                    Reason: $"it has {state.Kept.Count} of {state.Wanted} replicas: {Short(best.Id.ToString())} gets one");
     }
 
     private static RepairDecision? MovePrimary(DiskSituation state)
     {
-        var others = state.Data.Where(replica => replica.Host != state.Self && replica.State == "live" && !state.IsDraining(replica)).ToList();
+        var others = state.Data
+            .Where(replica => replica.Host != state.Self && replica.State == "live" && !state.IsDraining(replica)).ToList();
         if (state.MoveTo is { } target && others.Exists(replica => replica.Host == target))
         {
             return new RepairDecision(RepairStep.Move, target, Reason: "it was asked for");

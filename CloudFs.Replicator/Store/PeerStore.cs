@@ -76,7 +76,8 @@ internal sealed class PeerStore : IDisposable
             using var command = Command("SELECT message FROM gossip");
             try
             {
-                var message = command.ExecuteScalar() is string text ? JsonSerializer.Deserialize(text, GossipJson.Default.GossipMessage) : null;
+                var message = command.ExecuteScalar() is string text
+                    ? JsonSerializer.Deserialize(text, GossipJson.Default.GossipMessage) : null;
                 return message is not null && GossipRules.FindFault(message) is null ? message : null;
             }
             catch (JsonException)
