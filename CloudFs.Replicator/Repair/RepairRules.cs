@@ -44,6 +44,9 @@ internal static class RepairRules
     /// <summary>PROTOCOL.md, 22: with a witness, a data replica that is away this long leaves the view, so that the disk goes on.</summary>
     public static readonly TimeSpan WitnessPatience = TimeSpan.FromSeconds(5);
 
+    /// <summary>How long beyond the grace period a host that is up is told to follow before it is replaced.</summary>
+    private static readonly TimeSpan HoldPatience = TimeSpan.FromSeconds(60);
+
     public static RepairDecision Decide(
         ClusterDiskJson disk, string self, IReadOnlyList<HostView> hosts, DiskIntent intent, TimeSpan grace)
     {
@@ -53,11 +56,13 @@ internal static class RepairRules
             return Wait($"it is {disk.State}: {disk.Reason ?? "its daemon is at work"}");
         }
 
-        return GoOnWithWitness(state)
-            ?? HoldWhatIsNamed(state)
+        // One that is up and yet can't follow is replaced in the end like any other; it is told on while nobody can take its place.
+        var decision = GoOnWithWitness(state)
+            ?? HoldWhatIsNamed(state, grace + HoldPatience)
             ?? (state.Joining.Count > 0 ? AboutJoining(state)
                 : disk.State == "waiting" ? Wait($"too few replicas are within reach: {disk.Reason ?? "waiting for them"}")
                 : RemoveSurplus(state) ?? AddMissing(state) ?? MovePrimary(state) ?? Rest(state));
+        return decision.Step == RepairStep.None ? HoldWhatIsNamed(state, TimeSpan.MaxValue) ?? decision : decision;
     }
 
     /// <summary>How many data replicas a disk has to have where nobody said so: as its view has now.</summary>
@@ -80,10 +85,11 @@ internal static class RepairRules
             RepairStep.Remove, gone.Host, Reason: $"{Short(gone.Host)} is away: the disk goes on with its witness until it is back");
     }
 
-    private static RepairDecision? HoldWhatIsNamed(DiskSituation state)
+    private static RepairDecision? HoldWhatIsNamed(DiskSituation state, TimeSpan until)
     {
         var away = state.Disk.Replicas.FirstOrDefault(replica =>
-            replica.Host != state.Self && replica.State == "away" && state.HostOf(replica.Host) is { IsUp: true, Record.Ready: true });
+            replica.Host != state.Self && replica.State == "away" && replica.AwaySeconds <= until.TotalSeconds
+            && state.HostOf(replica.Host) is { IsUp: true, Record.Ready: true });
         return away is null ? null : new RepairDecision(
             RepairStep.Hold, away.Host, away.Witness, $"{Short(away.Host)} is away from the disk although it is up: it is told to follow");
     }

@@ -81,7 +81,18 @@ public sealed class RepairRulesTests
 
     [Fact]
     public void A_named_host_that_is_up_but_away_is_told_to_hold() => Is(
-        Decide(Make.Disk(Primary, Make.Replica("b"), Make.Replica("c", "away", 700))), RepairStep.Hold, "c");
+        Decide(Make.Disk(Primary, Make.Replica("b"), Make.Replica("c", "away", 650))), RepairStep.Hold, "c");
+
+    [Fact]
+    public void One_that_is_up_and_yet_never_follows_is_replaced_where_there_is_another_host()
+    {
+        var disk = Make.Disk(Primary, Make.Replica("b"), Make.Replica("c", "away", 10));
+        Is(Decide(disk), RepairStep.Hold, "c");
+        disk = disk with { Replicas = [Primary, Make.Replica("b"), Make.Replica("c", "away", 700)] };
+        Is(Decide(disk), RepairStep.Add, "d");
+        Set("d", HostState.Down);
+        Is(Decide(disk), RepairStep.Hold, "c");
+    }
 
     [Fact]
     public void Where_no_host_is_free_the_reason_says_so()
