@@ -1,3 +1,3 @@
-using CloudFs.Replicator;
+using CloudFs.Replicator.Hosting;
 
-return ReplicatorMain.Run(args, Console.Out, Console.Error);
+return await ReplicatorMain.RunAsync(args);
