@@ -25,7 +25,13 @@ public sealed partial class Disk
     internal Durability DurabilityNow => Locked(state => state.Head.Attributes?.Durability ?? Durability.Flush);
 
     /// <summary>For how long requests wait for too few replicas; zero for ever.</summary>
-    internal TimeSpan Patience => TimeSpan.FromSeconds(120);
+    internal TimeSpan Patience => Locked(state => state.Head.Attributes?.Patience) ?? DefaultPatience;
+
+    /// <summary>How long requests wait for too few replicas unless the disk says otherwise.</summary>
+    public static readonly TimeSpan DefaultPatience = TimeSpan.FromSeconds(120);
+
+    /// <summary>True when the disk lies on other hosts too, or is about to.</summary>
+    public bool IsOnSeveralHosts => _group is not null;
 
     /// <summary>The highest ballot that this host has promised for the disk.</summary>
     internal Ballot Promised => Locked(state => state.Promised);

@@ -212,6 +212,14 @@ public sealed partial class Disk : IDurableSink
             : ChangeAsync(AttributesBody.Empty.WithSize(sizeBytes), cancellation);
     }
 
+    /// <summary>Changes when its writes are acknowledged, durable when it returns; for clients that are attached too.</summary>
+    public ValueTask ChangeDurabilityAsync(Durability durability, CancellationToken cancellation) =>
+        ChangeAsync(AttributesBody.Empty.WithDurability(durability), cancellation);
+
+    /// <summary>Changes for how many seconds requests wait for too few replicas; 0 for ever. Durable when it returns.</summary>
+    public ValueTask ChangePatienceAsync(uint seconds, CancellationToken cancellation) =>
+        ChangeAsync(AttributesBody.Empty.WithPatience(seconds), cancellation);
+
     /// <summary>Deletes the disk, durable when it returns. Works on a full device. Its tombstone stays.</summary>
     public ValueTask DeleteAsync(CancellationToken cancellation) =>
         ChangeAsync(AttributesBody.Empty.WithDeleted(), cancellation);
@@ -375,5 +383,6 @@ public sealed partial class Disk : IDurableSink
         var outcome = await AppendWhenRoomAsync(() => _appender.TryAppend(change), cancellation);
         var status = outcome.Status == IoStatus.Ok ? await FlushAsync(cancellation) : outcome.Status;
         DiskRanges.RequireOk(status, this);
+        _services.NoteChange?.Invoke();
     }
 }

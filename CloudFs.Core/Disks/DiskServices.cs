@@ -41,6 +41,9 @@ public sealed class DiskServices
     /// <summary>Promises, and what is known of disks that are not here.</summary>
     public RememberedDisks Remembered { get; init; } = new();
 
+    /// <summary>Told when a disk came, went, or changed its attributes.</summary>
+    internal Action? NoteChange { get; set; }
+
     /// <summary>Writes a checkpoint now; null before there can be any.</summary>
     internal Func<Task<bool>>? Checkpoint { get; set; }
 

@@ -103,6 +103,7 @@ public sealed class StorageEngine : IAsyncDisposable
             var outcome = await disk.AppendWhenRoomAsync(() => disk.Appender.TryCreate(view, secret), cancellation);
             var status = outcome.Status == IoStatus.Ok ? await _services.Log.FlushAsync() : outcome.Status;
             DiskRanges.RequireOk(status, disk);
+            Replication.Changed();
             return disk;
         }
         finally

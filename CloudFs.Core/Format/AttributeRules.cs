@@ -43,6 +43,7 @@ internal static class AttributeRules
         AttributesBody.NameKey => BodyJson.TryGetString(value, out var name) && EntryName.IsValid(name),
         AttributesBody.DurabilityKey =>
             BodyJson.TryGetString(value, out var word) && DurabilityText.TryParse(word, out _),
+        AttributesBody.PatienceKey => BodyJson.TryGetNumber(value, out var seconds) && seconds <= uint.MaxValue,
         AttributesBody.DeletedKey => BodyJson.TryGetBoolean(value, out var deleted) && deleted,
         _ => true,
     };

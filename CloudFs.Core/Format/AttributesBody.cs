@@ -15,6 +15,7 @@ public sealed class AttributesBody
     internal const string NameKey = "name";
     internal const string DurabilityKey = "durability";
     internal const string DeletedKey = "deleted";
+    internal const string PatienceKey = "patience";
     internal const string SnapshotsKey = "snapshots";
     internal const string HorizonKey = "horizon";
 
@@ -65,6 +66,9 @@ public sealed class AttributesBody
     /// <summary>The change with this durability.</summary>
     public AttributesBody WithDurability(Durability durability) =>
         WithDisk(DurabilityKey, JsonValue.Create(durability.Text()));
+
+    /// <summary>The change with this patience: how long requests wait for too few replicas, in seconds; 0 for ever.</summary>
+    public AttributesBody WithPatience(uint seconds) => WithDisk(PatienceKey, JsonValue.Create((ulong)seconds));
 
     /// <summary>The change with the disk's end: no entry can follow.</summary>
     public AttributesBody WithDeleted() => WithDisk(DeletedKey, JsonValue.Create(true));

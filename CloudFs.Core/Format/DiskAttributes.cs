@@ -23,6 +23,8 @@ public sealed class DiskAttributes
         Name = BodyJson.TryGetString(disk?[AttributesBody.NameKey], out var name) ? name : null;
         Durability = BodyJson.TryGetString(disk?[AttributesBody.DurabilityKey], out var word)
             && DurabilityText.TryParse(word, out var durability) ? durability : Durability.Flush;
+        Patience = BodyJson.TryGetNumber(disk?[AttributesBody.PatienceKey], out var patience) && patience <= uint.MaxValue
+            ? TimeSpan.FromSeconds(patience) : null;
         Deleted = BodyJson.TryGetBoolean(disk?[AttributesBody.DeletedKey], out var deleted) && deleted;
         Horizon = BodyJson.TryGetNumber(state[AttributesBody.HorizonKey], out var horizon) ? horizon : null;
         Snapshots = ReadSnapshots(state[AttributesBody.SnapshotsKey] as JsonObject);
@@ -39,6 +41,9 @@ public sealed class DiskAttributes
 
     /// <summary>When writes are acknowledged.</summary>
     public Durability Durability { get; }
+
+    /// <summary>How long requests wait for too few replicas; zero for ever, null where none is stated.</summary>
+    public TimeSpan? Patience { get; }
 
     /// <summary>True once the disk's last entry said so.</summary>
     public bool Deleted { get; }

@@ -70,6 +70,11 @@ internal sealed partial class Group
             }
         }
 
+        if ((EntryKind)entry[EntryLayout.KindOffset] != EntryKind.Update)
+        {
+            _hub.Changed();
+        }
+
         first?.Link.Ready(first);
         second?.Link.Ready(second);
         foreach (var feed in more ?? [])

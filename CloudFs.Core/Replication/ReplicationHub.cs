@@ -11,7 +11,7 @@ namespace CloudFs.Core.Replication;
 public sealed partial class ReplicationHub : IAsyncDisposable
 {
     /// <summary>How long requests wait for too few replicas unless the disk says otherwise.</summary>
-    public static readonly TimeSpan DefaultPatience = TimeSpan.FromSeconds(120);
+    public static readonly TimeSpan DefaultPatience = Disk.DefaultPatience;
 
     /// <summary>Memory for the newest entries of all disks together.</summary>
     private const long TailBytesMax = 64 << 20;
@@ -36,6 +36,7 @@ public sealed partial class ReplicationHub : IAsyncDisposable
         _dialer = dialer;
         _lease = lease;
         _startedAt = Now;
+        services.NoteChange = Changed;
     }
 
     /// <summary>Changes whenever <see cref="GetGroups"/> would show other views, roles or states; not with each entry.</summary>

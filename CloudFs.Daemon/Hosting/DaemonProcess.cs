@@ -3,8 +3,10 @@ using System.Net;
 using CloudFs.Core.Contracts;
 using CloudFs.Core.Engine;
 using CloudFs.Core.Primitives;
+using CloudFs.Daemon.Cluster;
 using CloudFs.Daemon.Http;
 using CloudFs.Daemon.Nbd;
+using CloudFs.Daemon.Nbd.Exports;
 
 namespace CloudFs.Daemon.Hosting;
 
@@ -26,6 +28,7 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
     private readonly DaemonFacts _facts;
     private readonly HealthBoard _health = new();
     private readonly EngineHost _host;
+    private readonly ClusterView _cluster = new();
     private StorageEngine? _engine;
     private NbdServer? _nbd;
     private HttpFace? _http;
@@ -67,6 +70,7 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
             await _http.DisposeAsync();
         }
 
+        _cluster.Dispose();
         await TryAsync("engine", _host.DisposeAsync().AsTask());
     }
 
@@ -106,7 +110,7 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
             Endpoints = options.Nbd is { } nbd ? [nbd.EndPoint] : [],
             UnixSocketPath = options.NbdSocket,
         };
-        _nbd = new NbdServer(_engine!, nbdOptions, log.For<NbdServer>());
+        _nbd = new NbdServer(new EngineCatalog(_engine!, _cluster), nbdOptions, log.For<NbdServer>());
         await _nbd.StartAsync(cancellation);
         _facts.Nbd = _nbd.Addresses;
         _http = await HttpFace.StartAsync(options.Http.EndPoint, log, stopping => new HttpServices
@@ -115,6 +119,7 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
             Nbd = _nbd,
             Facts = _facts,
             Health = _health,
+            Cluster = _cluster,
             Logger = log.For<HttpFace>(),
             Stopping = stopping,
         });

@@ -3,6 +3,7 @@ using CloudFs.Core.Contracts;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Engine;
 using CloudFs.Core.Format;
+using CloudFs.Core.Replication;
 using CloudFs.Core.Scrub;
 
 namespace CloudFs.Daemon.Http;
@@ -10,16 +11,20 @@ namespace CloudFs.Daemon.Http;
 /// <summary>Makes the JSON records of what the engine says of itself and its disks.</summary>
 internal static class Descriptions
 {
-    public static DiskJson Of(Disk disk)
+    public static DiskJson Of(Disk disk, ReplicationHub replication)
     {
         var status = disk.GetStatus();
+        var group = replication.GetGroup(status.Id);
         return new DiskJson
         {
             Id = status.Id.ToString(),
             Name = status.Name,
             Size = status.SizeBytes,
             Durability = status.Durability.Text(),
-            Role = Word(status.Role),
+            Role = group is null ? Word(status.Role) : ClusterDescriptions.Word(group.Role),
+            State = group is null ? null : ClusterDescriptions.Word(group.State),
+            StateReason = group?.Reason,
+            Committed = group?.Committed,
             Writable = status.Writable,
             Lsn = status.Durable.Lsn,
             Head = status.Durable.Id.ToString(),
@@ -30,8 +35,10 @@ internal static class Descriptions
             HistoryBytes = status.HistoryBytes,
             Time = Time(status.TimeMicros),
             View = new ViewJson(status.View.ToString(), status.Epoch, status.Primary.ToString()),
-            Replicas = [.. status.Replicas.Select(
-                r => new ReplicaJson(r.Host.ToString(), r.Device.ToString(), r.Witness))],
+            Replicas = group is not null
+                ? [.. group.Replicas.Select(r => new ReplicaJson(
+                    r.Replica.Host.ToString(), r.Replica.Device.ToString(), r.Replica.Witness) { Status = ClusterDescriptions.Of(r) })]
+                : [.. status.Replicas.Select(r => new ReplicaJson(r.Host.ToString(), r.Device.ToString(), r.Witness))],
             Health = new DiskHealthJson(
                 status.Health, status.Reason, status.DamagedBytes,
                 [.. status.Damage.Select(d => new DamageJson(d.Offset, d.Length, d.Reason))]),

@@ -1,4 +1,5 @@
 using CloudFs.Core.Engine;
+using CloudFs.Daemon.Cluster;
 using CloudFs.Daemon.Hosting;
 using CloudFs.Daemon.Nbd;
 
@@ -21,6 +22,9 @@ internal sealed class HttpServices
     public required CancellationToken Stopping { get; init; }
 
     public required NbdServer Nbd { get; init; }
+
+    /// <summary>What the replicator told this daemon.</summary>
+    public required ClusterView Cluster { get; init; }
 
     public HttpCounters Counters { get; } = new();
 

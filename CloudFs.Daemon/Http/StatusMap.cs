@@ -44,6 +44,8 @@ internal static class StatusMap
         IoStatus.Stopped => 503,
         IoStatus.Deleted => 404,
         IoStatus.VersionMismatch => 412,
+        IoStatus.Unreachable => 503,
+        IoStatus.Fenced => 503,
         _ => throw new ArgumentOutOfRangeException(nameof(status), status, "a status without a status"),
     };
 
@@ -61,6 +63,8 @@ internal static class StatusMap
         IoStatus.Stopped => $"{what}: the daemon is stopping; try again",
         IoStatus.Deleted => $"{what}: the disk was deleted",
         IoStatus.VersionMismatch => $"{what}: the disk has a newer version, which the ETag names",
+        IoStatus.Unreachable => $"{what}: too few replicas are within reach; GET /disks/ID says which are away",
+        IoStatus.Fenced => $"{what}: this host has promised another primary; try again",
         _ => throw new ArgumentOutOfRangeException(nameof(status), status, "a status without a line"),
     };
 }

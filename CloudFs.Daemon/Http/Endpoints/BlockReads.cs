@@ -22,6 +22,11 @@ internal static class BlockReads
             throw new HttpRefusalException(400, "expected ?<disk>[&<version id of 40 digits>]");
         }
 
+        if (Redirects.TryRedirect(exchange, query.Disk))
+        {
+            return;
+        }
+
         var disk = exchange.FindDisk(query);
         var size = disk.SizeBytes;
         exchange.Response.Headers.AcceptRanges = "bytes";

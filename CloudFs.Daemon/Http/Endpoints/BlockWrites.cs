@@ -16,6 +16,11 @@ internal static class BlockWrites
 {
     public static async Task PutAsync(Exchange exchange)
     {
+        if (Redirects.TryRedirect(exchange, exchange.ReadQuery().Disk))
+        {
+            return;
+        }
+
         var disk = Target(exchange);
         var range = ReadRange(exchange, disk);
         if (range.Length > HttpLimits.MaxWriteBytes)
@@ -52,6 +57,11 @@ internal static class BlockWrites
 
     public static async Task DeleteAsync(Exchange exchange)
     {
+        if (Redirects.TryRedirect(exchange, exchange.ReadQuery().Disk))
+        {
+            return;
+        }
+
         var disk = Target(exchange);
         var range = ReadRange(exchange, disk);
         if (range.Offset % EntryLayout.SectorSize != 0 || range.Length % EntryLayout.SectorSize != 0)

@@ -12,20 +12,22 @@ internal static class DisksEndpoint
 {
     public static Task ListAsync(Exchange exchange)
     {
-        IReadOnlyList<DiskJson> disks = [.. exchange.Engine.ListDisks().Select(Descriptions.Of)];
+        IReadOnlyList<DiskJson> disks =
+            [.. exchange.Engine.ListDisks().Select(disk => Descriptions.Of(disk, exchange.Engine.Replication))];
         return exchange.JsonAsync(disks, HttpContractsJson.Plain.IReadOnlyListDiskJson);
     }
 
     public static Task GetAsync(Exchange exchange) => exchange.JsonAsync(
-        Descriptions.Of(exchange.Engine.FindDisk(exchange.PathArgument)), HttpContractsJson.Plain.DiskJson);
+        Descriptions.Of(exchange.Engine.FindDisk(exchange.PathArgument), exchange.Engine.Replication), HttpContractsJson.Plain.DiskJson);
 
     public static async Task CreateAsync(Exchange exchange)
     {
         var wanted = await exchange.ReadJsonAsync(HttpContractsJson.Plain.NewDiskRequest);
         if (wanted.Replicas is not (null or 1))
         {
-            throw new HttpRefusalException(
-                409, $"{wanted.Replicas} replicas were asked for, but there is one host: this one");
+            throw new HttpRefusalException(409, exchange.Services.Cluster.Replicator is { } replicator
+                ? $"{wanted.Replicas} replicas were asked for: ask the replicator, POST {replicator}/disks"
+                : $"{wanted.Replicas} replicas were asked for, but there is one host: this one, without a replicator");
         }
 
         var spec = new DiskSpec(
@@ -51,7 +53,17 @@ internal static class DisksEndpoint
             await exchange.Engine.RenameDiskAsync(disk, name.Length == 0 ? null : name, exchange.Ended);
         }
 
-        await exchange.JsonAsync(Descriptions.Of(disk), HttpContractsJson.Plain.DiskJson);
+        if (change.Durability is { } durability)
+        {
+            await disk.ChangeDurabilityAsync(ReadDurability(durability), exchange.Ended);
+        }
+
+        if (change.Patience is { } patience)
+        {
+            await disk.ChangePatienceAsync(patience, exchange.Ended);
+        }
+
+        await exchange.JsonAsync(Descriptions.Of(disk, exchange.Engine.Replication), HttpContractsJson.Plain.DiskJson);
     }
 
     public static async Task DeleteAsync(Exchange exchange)

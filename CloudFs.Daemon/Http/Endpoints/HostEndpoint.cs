@@ -19,6 +19,7 @@ internal static class HostEndpoint
             Nbd = facts.Nbd,
             Http = facts.Http,
             Space = Descriptions.Of(exchange.Engine.GetSpace()),
+            Replicator = exchange.Services.Cluster.Replicator,
             Compaction = Descriptions.Of(exchange.Engine.GetCompaction()),
         };
         return exchange.JsonAsync(host, HttpContractsJson.Plain.HostJson);

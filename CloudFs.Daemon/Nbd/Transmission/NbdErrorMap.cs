@@ -56,6 +56,8 @@ internal static class NbdErrorMap
         IoStatus.Poisoned => new(NbdError.Io, "the device failed; nothing is written until it is opened again"u8),
         IoStatus.Stopped => new(NbdError.Shutdown, "the server is shutting down"u8),
         IoStatus.Deleted => new(NbdError.Shutdown, "the disk was deleted"u8),
+        IoStatus.Unreachable => new(NbdError.Io, "too few replicas are within reach"u8),
+        IoStatus.Fenced => new(NbdError.Shutdown, "this host has promised another primary"u8),
         IoStatus.VersionMismatch => new(NbdError.Io, "the disk has another version"u8),
         IoStatus.Ok => throw new ArgumentOutOfRangeException(nameof(status), status, "not a failure"),
         _ => new(NbdError.Io, "internal error; the server's log has more"u8),
