@@ -4,6 +4,7 @@ using CloudFs.Core.Contracts;
 using CloudFs.Core.Engine;
 using CloudFs.Core.Primitives;
 using CloudFs.Daemon.Http;
+using CloudFs.Daemon.Links;
 using CloudFs.Daemon.Nbd;
 
 namespace CloudFs.Daemon.Hosting;
@@ -117,6 +118,7 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
             Health = _health,
             Logger = log.For<HttpFace>(),
             Stopping = stopping,
+            Links = new LinkRoom(_engine!.Replication.ServeAsync, log.For<HttpFace>(), stopping),
         });
         _facts.Http = _http.EndPoint.ToString();
     }

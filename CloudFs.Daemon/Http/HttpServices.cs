@@ -1,5 +1,6 @@
 using CloudFs.Core.Engine;
 using CloudFs.Daemon.Hosting;
+using CloudFs.Daemon.Links;
 using CloudFs.Daemon.Nbd;
 
 namespace CloudFs.Daemon.Http;
@@ -21,6 +22,9 @@ internal sealed class HttpServices
     public required CancellationToken Stopping { get; init; }
 
     public required NbdServer Nbd { get; init; }
+
+    /// <summary>Links that other hosts dialled.</summary>
+    public required LinkRoom Links { get; init; }
 
     public HttpCounters Counters { get; } = new();
 

@@ -25,6 +25,7 @@ internal static class RouteTable
         new("DELETE", "/disks/{disk}", "", DisksEndpoint.DeleteAsync),
         new("GET", "/scrub", "", ScrubEndpoint.GetAsync),
         new("POST", "/scrub", "", ScrubEndpoint.BeginAsync),
+        new("GET", "/cluster/link", "", LinkEndpoint.GetAsync),
         new("GET", "/host", "", HostEndpoint.GetAsync),
         new("GET", "/healthz", "", HealthEndpoint.GetAsync),
         new("GET", "/metrics", "", MetricsEndpoint.GetAsync),
