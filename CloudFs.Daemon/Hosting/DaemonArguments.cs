@@ -53,6 +53,11 @@ internal sealed class DaemonArguments
         HelpText = "From one scrub to the next: 12h, 7d; 0: only when asked. Default 7d.")]
     public string? ScrubInterval { get; set; }
 
+    [Option("lease", MetaValue = "TIME",
+        HelpText = "How long a primary may answer after its replicas were last heard of; so long a disk on several hosts waits when its "
+            + "primary restarts. The same on all hosts. Default 3s, at least 1s.")]
+    public string? Lease { get; set; }
+
     [Option("log-format", MetaValue = "text|json", HelpText = "How log lines look on standard error. Default text.")]
     public string? LogFormat { get; set; }
 

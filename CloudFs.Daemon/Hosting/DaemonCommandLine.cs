@@ -145,7 +145,20 @@ internal static class DaemonCommandLine
             return $"--history-min {given.HistoryMin}: expected a length of time such as 30m, 1h or 2d, or 0";
         }
 
-        options = options with { IndexCacheBytes = indexCache, ReadCacheBytes = readCache, HistoryMin = historyMin };
+        var lease = options.Lease;
+        if (given.Lease is not null
+            && (!DurationText.TryParse(given.Lease, out lease) || lease < TimeSpan.FromSeconds(1) || lease > TimeSpan.FromMinutes(1)))
+        {
+            return $"--lease {given.Lease}: expected a length of time from 1s to 60s";
+        }
+
+        options = options with
+        {
+            IndexCacheBytes = indexCache,
+            ReadCacheBytes = readCache,
+            HistoryMin = historyMin,
+            Lease = lease,
+        };
         return null;
     }
 

@@ -58,6 +58,9 @@ internal sealed record DaemonOptions
     /// <summary>From the beginning of one scrub to the next; zero: only when asked.</summary>
     public TimeSpan ScrubInterval { get; init; } = TimeSpan.FromDays(7);
 
+    /// <summary>How long a primary's lease lasts (PROTOCOL.md, 18): so long a disk waits when its primary restarts.</summary>
+    public TimeSpan Lease { get; init; } = TimeSpan.FromSeconds(3);
+
     public bool Insecure { get; init; }
 
     public LogFormat LogFormat { get; init; }

@@ -5,6 +5,7 @@ using CloudFs.Core.Engine;
 using CloudFs.Core.Primitives;
 using CloudFs.Daemon.Cluster;
 using CloudFs.Daemon.Http;
+using CloudFs.Daemon.Links;
 using CloudFs.Daemon.Nbd;
 using CloudFs.Daemon.Nbd.Exports;
 
@@ -122,6 +123,7 @@ internal sealed partial class DaemonProcess : IAsyncDisposable
             Cluster = _cluster,
             Logger = log.For<HttpFace>(),
             Stopping = stopping,
+            Links = new LinkRoom(_engine!.Replication.ServeAsync, log.For<HttpFace>(), stopping),
         });
         _facts.Http = _http.EndPoint.ToString();
     }

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using CloudFs.Daemon.Links;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 
@@ -13,9 +14,11 @@ internal sealed class HttpFace : IAsyncDisposable
 {
     private readonly WebApplication _application;
     private readonly CancellationTokenSource _stopping;
+    private readonly LinkRoom _links;
 
-    private HttpFace(WebApplication application, CancellationTokenSource stopping)
+    private HttpFace(WebApplication application, CancellationTokenSource stopping, LinkRoom links)
     {
+        _links = links;
         _application = application;
         _stopping = stopping;
     }
@@ -34,6 +37,9 @@ internal sealed class HttpFace : IAsyncDisposable
         builder.WebHost.UseKestrelCore();
         var stopping = new CancellationTokenSource();
         var shared = services(stopping.Token);
+
+        // The last transport that is registered is the one that is asked first.
+        builder.Services.AddSingleton<IConnectionListenerFactory>(new LinkDoor(shared.Links, log));
         builder.WebHost.ConfigureKestrel(options =>
         {
             SetLimits(options);
@@ -43,7 +49,7 @@ internal sealed class HttpFace : IAsyncDisposable
                 listen.Use(shared.Connections.Around);
             });
         });
-        var face = new HttpFace(builder.Build(), stopping);
+        var face = new HttpFace(builder.Build(), stopping, shared.Links);
         face._application.Run(new Dispatcher(shared).HandleAsync);
         try
         {
@@ -73,6 +79,7 @@ internal sealed class HttpFace : IAsyncDisposable
         await _stopping.CancelAsync();
         using var deadline = new CancellationTokenSource(patience);
         await _application.StopAsync(deadline.Token);
+        await _links.StopAsync(patience);
     }
 
     public async ValueTask DisposeAsync()

@@ -1,6 +1,7 @@
 using CloudFs.Core.Engine;
 using CloudFs.Daemon.Cluster;
 using CloudFs.Daemon.Hosting;
+using CloudFs.Daemon.Links;
 using CloudFs.Daemon.Nbd;
 
 namespace CloudFs.Daemon.Http;
@@ -25,6 +26,9 @@ internal sealed class HttpServices
 
     /// <summary>What the replicator told this daemon.</summary>
     public required ClusterView Cluster { get; init; }
+
+    /// <summary>Links that other hosts dialled.</summary>
+    public required LinkRoom Links { get; init; }
 
     public HttpCounters Counters { get; } = new();
 

@@ -32,6 +32,7 @@ internal static class RouteTable
         new("POST", "/cluster/members", "", ClusterEndpoint.ChangeMembersAsync),
         new("POST", "/cluster/move", "", ClusterEndpoint.MoveAsync),
         new("POST", "/cluster/drop", "", ClusterEndpoint.DropAsync),
+        new("GET", "/cluster/link", "", LinkEndpoint.GetAsync),
         new("GET", "/host", "", HostEndpoint.GetAsync),
         new("GET", "/healthz", "", HealthEndpoint.GetAsync),
         new("GET", "/metrics", "", MetricsEndpoint.GetAsync),

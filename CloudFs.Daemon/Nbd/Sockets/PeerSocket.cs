@@ -80,6 +80,20 @@ internal sealed class PeerSocket : IDisposable
         }
     }
 
+    /// <summary>Receives what is here, without waiting: its bytes, 0 at the end of the stream, -1 where nothing is here yet.</summary>
+    public int TryReceive(Span<byte> into)
+    {
+        try
+        {
+            var received = SocketCalls.TryReceive(_socket.SafeHandle, into);
+            return received is -SocketCalls.WouldBlock or -SocketCalls.Interrupted ? -1 : Math.Max(0, received);
+        }
+        catch (ObjectDisposedException)
+        {
+            return 0;
+        }
+    }
+
     private bool TryLook(Span<byte> into, long since, out int received)
     {
         received = 0;
@@ -135,6 +149,19 @@ internal sealed class PeerSocket : IDisposable
         try
         {
             return SocketCalls.SendGather(_socket.SafeHandle, pieces);
+        }
+        catch (ObjectDisposedException)
+        {
+            return -1;
+        }
+    }
+
+    /// <summary>The same for a span that need not be pinned.</summary>
+    public nint TrySend(ReadOnlySpan<byte> bytes)
+    {
+        try
+        {
+            return SocketCalls.TrySend(_socket.SafeHandle, bytes);
         }
         catch (ObjectDisposedException)
         {

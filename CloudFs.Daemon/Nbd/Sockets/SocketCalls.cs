@@ -17,6 +17,7 @@ internal static unsafe partial class SocketCalls
     public const int WouldBlock = 11;
 
     private const int DontWait = 0x40;
+    private const int Peek = 0x2;
     private const int NoSignal = 0x4000;
 
     /// <summary>Receives at least a byte, waiting for it. 0 is the end of the stream, below 0 an error.</summary>
@@ -42,6 +43,32 @@ internal static unsafe partial class SocketCalls
         {
             var received = recv(socket, start, (nuint)into.Length, DontWait);
             return received < 0 ? -Marshal.GetLastPInvokeError() : (int)received;
+        }
+    }
+
+    /// <summary>Copies what is here and leaves it to be received, without waiting. 0 is the end of the stream; below 0: minus errno.</summary>
+    public static int TryPeek(SafeHandle socket, Span<byte> into)
+    {
+        fixed (byte* start = into)
+        {
+            var received = recv(socket, start, (nuint)into.Length, DontWait | Peek);
+            return received < 0 ? -Marshal.GetLastPInvokeError() : (int)received;
+        }
+    }
+
+    /// <summary>Sends what the socket has room for, without waiting. Below 0: minus errno.</summary>
+    public static nint TrySend(SafeHandle socket, ReadOnlySpan<byte> bytes)
+    {
+        fixed (byte* start = bytes)
+        {
+            nint sent;
+            do
+            {
+                sent = send(socket, start, (nuint)bytes.Length, DontWait | NoSignal);
+            }
+            while (sent < 0 && Marshal.GetLastPInvokeError() == Interrupted);
+
+            return sent < 0 ? -Marshal.GetLastPInvokeError() : sent;
         }
     }
 
@@ -127,6 +154,9 @@ internal static unsafe partial class SocketCalls
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial nint recv(SafeHandle socket, byte* buffer, nuint length, int flags);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial nint send(SafeHandle socket, byte* buffer, nuint length, int flags);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial nint sendmsg(SafeHandle socket, MessageHeader* message, int flags);
