@@ -96,7 +96,7 @@ internal sealed class RelocationRig
     public TreeRead LookupStatus { get; set; } = TreeRead.Ok;
 
     public Relocator NewRelocator(int limit) => new(
-        Device, Table, Space, LayoutSamples.Device, 4096, LookUp, (_, view) => InForce.Contains(view))
+        Device, Table, Space, LayoutSamples.Device, 4096, LookUp, record => InForce.Contains(record.View))
     {
         MoveLimit = limit,
     };

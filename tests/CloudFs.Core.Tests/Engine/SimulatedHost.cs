@@ -4,6 +4,7 @@ using CloudFs.Core.Engine;
 using CloudFs.Core.Layout;
 using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
+using CloudFs.Core.Replication;
 using CloudFs.Core.Scrub;
 using Xunit;
 
@@ -62,6 +63,18 @@ internal sealed class SimulatedHost(Simulation simulation, Random random, Memory
     public ulong ScrubRate { get; init; } = Scrubber.DefaultRate;
 
     public TimeSpan ScrubInterval { get; init; }
+
+    /// <summary>The host's id; made by chance where it is not given.</summary>
+    public Id160? HostId { get; init; }
+
+    /// <summary>Reaches other hosts; null for a host that is alone.</summary>
+    public IPeerDialer? Dialer { get; init; }
+
+    /// <summary>The host's clock; the simulation's where it is not given.</summary>
+    public TimeProvider? Time { get; init; }
+
+    /// <summary>Starts the loops of the engines that are opened from now on; the simulation where it is not given.</summary>
+    public Func<Func<Task>, Task>? Spawn { get; set; }
 
     /// <summary>Opens the device; false when it stopped dead meanwhile.</summary>
     public async Task<bool> TryOpenAsync()
@@ -199,12 +212,14 @@ internal sealed class SimulatedHost(Simulation simulation, Random random, Memory
             ReadCacheBytes = ReadCacheBytes,
             ScrubRate = ScrubRate,
             ScrubInterval = ScrubInterval,
+            HostId = HostId,
+            Dialer = Dialer,
         },
         new EngineRuntime
         {
-            Time = simulation.Time,
+            Time = Time ?? simulation.Time,
             FillRandom = bytes => _ids.NextBytes(bytes),
-            Spawn = simulation.Spawn,
+            Spawn = Spawn ?? simulation.Spawn,
             Report = Events.Add,
             Planted = Planted,
         });

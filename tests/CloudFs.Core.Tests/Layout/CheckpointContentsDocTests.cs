@@ -28,7 +28,7 @@ public sealed partial class CheckpointContentsDocTests
         ReadAll("", fields);
 
         Assert.Equal(_blob.Length, _at);
-        Assert.Equal(["3"], _found["contentsVersion"]);
+        Assert.Equal(["4"], _found["contentsVersion"]);
         Assert.Equal([$"{SampleCheckpoint.RollFrom.Value}"], _found["rollFrom"]);
         Assert.Equal(["77"], _found["nextCommit"]);
         Assert.Equal(["1", "3", "2"], _found["segments[].use"]);
@@ -48,6 +48,8 @@ public sealed partial class CheckpointContentsDocTests
         Assert.Equal(["1000", "1000"], _found["disks[].lost[].lba"]);
         Assert.Equal(["1", "0"], _found["disks[].treePage"]);
         Assert.Equal(["1", "0"], _found["disks[].treePages"]);
+        Assert.Equal(["7"], _found["remembered[].epoch"]);
+        Assert.Equal(["5"], _found["remembered[].droppedUse"]);
     }
 
     /// <summary>Reads fields that begin with a prefix; what is repeated follows the count right before it.</summary>

@@ -55,7 +55,8 @@ internal static class SampleCheckpoint
         return new CheckpointContents(
             new LogCut(rollFrom, nextCommit, segments.Next), LogPosition.FirstRelocationUse + 4,
             [.. segments.Snapshot().Select(use => use with { References = (int)use.Use, LiveSectors = 8, SealedMicros = 9 })],
-            [(IndexPageNumber.FixedArea, used)], disks);
+            [(IndexPageNumber.FixedArea, used)], disks,
+            [new RememberedDisk(LayoutSamples.Id(0x77), new Ballot(7, LayoutSamples.Id(0x78)), default, 5)]);
     }
 
     public static ValueTask<LoadedCheckpoint?> LoadAsync(MemoryDevice device, List<string> damage, int segmentCount = SegmentCount) =>
