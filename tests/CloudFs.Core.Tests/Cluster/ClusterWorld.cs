@@ -61,7 +61,7 @@ internal sealed partial class ClusterWorld
             }
             catch (Exception e)
             {
-                throw new InvalidOperationException($"{e.Message}\n{world.Describe()}\n{string.Join('\n', world._story.TakeLast(60))}", e);
+                throw new InvalidOperationException($"{e.Message}\n{world.Describe()}\n{string.Join('\n', world._story.TakeLast(60))}\n{world.Complaints()}", e);
             }
             finally
             {
@@ -257,6 +257,10 @@ internal sealed partial class ClusterWorld
         _story.Add(FormattableString.Invariant($"{Now / 1e6:F3} {what}"));
         _digest.Add((ulong)what.Length);
     }
+
+    /// <summary>What the hosts told last, of what went wrong.</summary>
+    private string Complaints() => string.Join('\n', _hosts.SelectMany(host => host.Events
+        .Where(told => told.Level != EventLevel.Info).TakeLast(6).Select(told => $"{host} told {told.Code}: {told.Message}")));
 
     private string Describe() => string.Join('\n', _hosts.Select(host => $"{host} {host.Id.ToString()[..2]}: " + (!host.IsUp ? "" : string.Join(
         ", ", host.Engine.Replication.GetGroups().Select(group =>
