@@ -12,7 +12,7 @@ namespace CloudFs.Core.Checkpoints;
 /// <summary>The contents of a checkpoint, field by field (docs/format/checkpoint.md). Writing and reading stand side by side.</summary>
 internal static class CheckpointCodec
 {
-    private const int ContentsVersion = 4;
+    private const int ContentsVersion = 5;
 
     public static async ValueTask WriteAsync(BlobWriter blob, CheckpointContents contents)
     {
@@ -61,6 +61,10 @@ internal static class CheckpointCodec
             await blob.PutAsync(disk.View.Id);
             await blob.PutAsync(disk.View.Previous);
             await blob.PutAsync(disk.DroppedUse);
+            await blob.PutAsync(disk.CopyNumber);
+            await blob.PutAsync((byte)(disk.IsCopying ? 1 : 0));
+            await blob.PutAsync(disk.CopiedAfter);
+            await blob.PutAsync(disk.CopiesDropped);
         }
     }
 
@@ -96,7 +100,13 @@ internal static class CheckpointCodec
             var view = new ViewMark(
                 new Ballot(await blob.UInt64Async(), await blob.IdAsync()), await blob.UInt64Async(), await blob.IdAsync(),
                 await blob.IdAsync());
-            remembered.Add(new RememberedDisk(disk, promised, view, await blob.UInt64Async()));
+            remembered.Add(new RememberedDisk(disk, promised, view, await blob.UInt64Async())
+            {
+                CopyNumber = await blob.UInt64Async(),
+                IsCopying = await blob.ByteAsync() != 0,
+                CopiedAfter = await blob.UInt64Async(),
+                CopiesDropped = await blob.UInt64Async(),
+            });
         }
 
         return new LoadedCheckpoint(cut, root.Durable, segments, pages, disks, remembered);

@@ -41,7 +41,7 @@ public sealed partial class Disk
         lock (_gate)
         {
             var view = _state.Head.Ballot;
-            if (ballot <= view || ballot < _state.Promised)
+            if (_state.IsCopying || ballot <= view || ballot < _state.Promised)
             {
                 return new PromiseAnswer(
                     false, view > _state.Promised ? view : _state.Promised, view, _state.Head.Lsn, _state.Head.Id);
@@ -59,6 +59,40 @@ public sealed partial class Disk
 
         var head = Head;
         return new PromiseAnswer(status == IoStatus.Ok && Promised == ballot, Promised, head.Ballot, head.Lsn, head.Id);
+    }
+
+    /// <summary>True while it is being copied from another host: it answers nothing until it is whole (PROTOCOL.md, 4).</summary>
+    public bool IsCopying => Locked(state => state.IsCopying);
+
+    /// <summary>From here on, or from here no more, entries come by a copy alone. Gives the head as it is then.</summary>
+    internal ChainHead SetCopying(bool isCopying, ulong historyFrom = 0)
+    {
+        lock (_gate)
+        {
+            _state.IsCopying = isCopying;
+            _state.Lsns.ForgetBefore(historyFrom);
+            return _state.Head;
+        }
+    }
+
+    /// <summary>Sectors that the sender of a copy has not, either.</summary>
+    internal void NoteCopyLost(in LostRun run)
+    {
+        lock (_gate)
+        {
+            _state.ApplyLost(run.Lba, run.Sectors, run.Lsn);
+        }
+    }
+
+    /// <exception cref="RefusalException">Unavailable: it is being copied.</exception>
+    private void RequireWhole()
+    {
+        var (isCopying, lsn) = Locked(state => (state.IsCopying, state.Head.Lsn));
+        if (isCopying)
+        {
+            throw new RefusalException(
+                Refusal.Unavailable, $"the disk is being copied to this host, which has it up to LSN {lsn}: try again once it is whole");
+        }
     }
 
     /// <summary>This host's copy is given up: everything answers as of a deleted disk.</summary>
@@ -100,8 +134,10 @@ public sealed partial class Disk
 
     /// <summary>Appends the first entry, made by who chose the disk's hosts; with its secret where this host is its primary.</summary>
     internal AppendOutcome TakeFirst(ReadOnlySpan<byte> entry, in EntryHeader fields, EntryBodyParsed body, Id160? secret) =>
-        _appender.TryAppendRaw(entry, fields, body, default, secret is { } own
-            ? new DeviceRecord(DeviceRecordType.ViewSecret, fields.Disk, body.View!.View, own) : null);
+        _appender.TryAppendRaw(
+            entry, fields, body, default,
+            secret is { } own ? new DeviceRecord(DeviceRecordType.ViewSecret, fields.Disk, body.View!.View, own) : null,
+            source: body.View!.Ballot);
 
     /// <summary>The secret of the view in force, which its primary hands over.</summary>
     internal void TakeSecret(Id160 secret)
@@ -111,6 +147,10 @@ public sealed partial class Disk
             _state.Secret = secret;
         }
     }
+
+    /// <summary>What is here, whoever the primary is: for those who compare copies.</summary>
+    internal ValueTask<IoStatus> ReadHereAsync(ulong offset, Memory<byte> destination) =>
+        _reader.ReadAsync(offset / EntryLayout.SectorSize, destination);
 
     /// <summary>Sectors of one page, where all of them are still those that an entry wrote; null where they are not, or can't be proved.</summary>
     internal async ValueTask<byte[]?> ReadPageAsync(ulong lsn, ulong lba, uint sectors)

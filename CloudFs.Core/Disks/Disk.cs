@@ -43,7 +43,7 @@ public sealed partial class Disk : IDurableSink
 
     /// <summary>True when this host can't extend the disk.</summary>
     public bool IsReadOnly =>
-        Locked(state => state.Suspect is not null || !state.IsPrimary(_services.HostId, _services.DeviceId));
+        Locked(state => state.Suspect is not null || state.IsCopying || !state.IsPrimary(_services.HostId, _services.DeviceId));
 
     /// <summary>True once deleted: everything answers <see cref="IoStatus.Deleted"/>.</summary>
     public bool IsDeleted => Locked(state => state.Head.Deleted || state.IsDropped);
@@ -136,6 +136,7 @@ public sealed partial class Disk : IDurableSink
             {
                 version = new DiskVersion(_state.Head.Lsn, _state.Head.Id);
                 var status = _state.Head.Deleted ? IoStatus.Deleted
+                    : _state.IsCopying ? IoStatus.Unreachable
                     : offset > _state.Head.Attributes!.Size || length > _state.Head.Attributes.Size - offset
                         ? IoStatus.OutOfRange : IoStatus.Ok;
                 if (status != IoStatus.Ok)
@@ -167,6 +168,7 @@ public sealed partial class Disk : IDurableSink
     /// </summary>
     public async ValueTask<EntryStream> OpenStreamAsync(StreamPoint after, CancellationToken cancellation)
     {
+        RequireWhole();
         var cursor = NewCursor();
         var lsn = after.Version is { } version
             ? await DiskHistory.FindVersionAsync(this, cursor, version, cancellation)
@@ -190,8 +192,11 @@ public sealed partial class Disk : IDurableSink
     /// Opens what is left of the history after a point (from the beginning without one), and then the stream. Throws
     /// <see cref="RefusalException"/>: BeyondHead, or Conflict for a version that is known to be on another chain.
     /// </summary>
-    public ValueTask<StateStream> OpenStateAsync(DiskVersion? after, CancellationToken cancellation) =>
-        StateStream.OpenAsync(this, _services, new MapSurvivors(this), after, cancellation);
+    public ValueTask<StateStream> OpenStateAsync(DiskVersion? after, CancellationToken cancellation)
+    {
+        RequireWhole();
+        return StateStream.OpenAsync(this, _services, new MapSurvivors(this), after, cancellation);
+    }
 
     /// <summary>Gives the disk another name, durable when it returns; null takes the name away.</summary>
     public ValueTask RenameAsync(string? name, CancellationToken cancellation) =>
@@ -355,6 +360,7 @@ public sealed partial class Disk : IDurableSink
         {
             var size = _state.Head.Attributes!.Size;
             return _state.Head.Deleted || _state.IsDropped ? IoStatus.Deleted
+                : _state.IsCopying ? IoStatus.Unreachable
                 : offset > size || length > size - offset ? IoStatus.OutOfRange : IoStatus.Ok;
         }
     }

@@ -143,7 +143,7 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
     /// </summary>
     public AppendOutcome TryAppendRaw(
         ReadOnlySpan<byte> entry, in EntryHeader fields, EntryBodyParsed? body, Id160 expected, DeviceRecord? secret = null,
-        bool isReplay = false, Ballot source = default)
+        bool isReplay = false, Ballot source = default, bool isCopy = false)
     {
         lock (gate)
         {
@@ -154,7 +154,13 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
                     return AppendOutcome.Refused(IoStatus.Deleted);
                 }
 
-                if (!isReplay && ((source != default && source < state.Promised) || body?.View is { } view && view.Ballot < state.Promised))
+                if (state.IsCopying != isCopy)
+                {
+                    return AppendOutcome.Refused(IoStatus.Unreachable);
+                }
+
+                // Old views come with what was missed: what counts is who sends them.
+                if (!isReplay && source < state.Promised)
                 {
                     return AppendOutcome.Refused(IoStatus.Fenced);
                 }
@@ -177,7 +183,7 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
                 secret?.Write(destination);
                 entry.CopyTo(destination[recordLength..]);
                 services.Log.Publish(size, owner, fields.Lsn, fields.Id);
-                Tell(body, fields.Lsn, fields.Id, fields.Previous, entry);
+                Tell(body, fields.Lsn, fields.Id, fields.Previous, entry, isOwn: secret is not null);
                 position = position.Plus(recordLength);
                 state.Secret = secret?.Secret ?? (body?.View is null ? state.Secret : default);
                 Join(fields.Disk);
@@ -196,6 +202,40 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
         }
     }
 
+    /// <summary>
+    /// Appends an entry of a copy, which may lie beyond a gap: the link across is the sender's word. Nothing changes unless it is Ok.
+    /// </summary>
+    public AppendOutcome TryAppendCopied(
+        ReadOnlySpan<byte> entry, in EntryHeader fields, EntryBodyParsed? body, Ballot source, bool isReplay = false)
+    {
+        lock (gate)
+        {
+            var before = state.Head;
+            if (!state.IsCopying || fields.Lsn <= before.Lsn)
+            {
+                return AppendOutcome.Refused(IoStatus.VersionMismatch);
+            }
+
+            var isGap = fields.Lsn != before.Lsn + 1;
+            if (isGap)
+            {
+                state.Head = before with { Disk = fields.Disk, Lsn = fields.Lsn - 1, Id = fields.Previous, Lock = default, Entropy = default };
+            }
+
+            var outcome = TryAppendRaw(entry, fields, body, state.Head.Id, isReplay: isReplay, source: source, isCopy: true);
+            if (outcome.Wait || outcome.Status != IoStatus.Ok)
+            {
+                state.Head = before;
+            }
+            else if (isGap)
+            {
+                state.Lsns.ForgetBefore(fields.Lsn);
+            }
+
+            return outcome;
+        }
+    }
+
     private IoStatus Check(in WriteCondition condition)
     {
         if (state.Head.Deleted || state.IsDropped)
@@ -203,7 +243,7 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
             return IoStatus.Deleted;
         }
 
-        if (state.Suspect is not null || !state.IsPrimary(services.HostId, services.DeviceId))
+        if (state.Suspect is not null || state.IsCopying || !state.IsPrimary(services.HostId, services.DeviceId))
         {
             return IoStatus.ReadOnly;
         }
@@ -347,7 +387,7 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
         }
 
         services.Log.Publish(size, owner, entry.Lsn, done.Id);
-        Tell(body, entry.Lsn, done.Id, entry.Previous, destination[recordLength..size.Bytes]);
+        Tell(body, entry.Lsn, done.Id, entry.Previous, destination[recordLength..size.Bytes], isOwn: true);
         _token = done.Token;
         _viewIsOpen = true;
         state.Secret = secret;
@@ -374,7 +414,7 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
         }
     }
 
-    private void Tell(EntryBodyParsed? body, ulong lsn, Id160 id, Id160 previous, ReadOnlySpan<byte> entry)
+    private void Tell(EntryBodyParsed? body, ulong lsn, Id160 id, Id160 previous, ReadOnlySpan<byte> entry, bool isOwn)
     {
         if (owner.Group is not { } group)
         {
@@ -383,7 +423,7 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
 
         if (body?.View is { } view)
         {
-            group.OnView(view, lsn, id, previous);
+            group.OnView(view, lsn, id, previous, isOwn);
         }
 
         group.OnAppended(lsn, id, entry);

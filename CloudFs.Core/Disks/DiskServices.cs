@@ -77,7 +77,12 @@ public sealed class DiskServices
             await Remembered.NoteViewAsync(this, id, view);
         }
 
-        var record = new Layout.DeviceRecord(Layout.DeviceRecordType.Dropped, id, default, default) { Lsn = Segments.NextRelocationUse };
+        var record = new Layout.DeviceRecord(Layout.DeviceRecordType.Dropped, id, default, default)
+        {
+            Lsn = Segments.NextRelocationUse,
+            Lba = LogEnd(),
+            Epoch = Remembered.Of(id).CopyNumber,
+        };
         var status = await Remembered.WriteAsync(this, record);
         DiskRanges.RequireOk(status, disk);
 
@@ -86,6 +91,14 @@ public sealed class DiskServices
         {
             throw new RefusalException(
                 Refusal.Unavailable, "the copy is given up, and its room comes back with the next checkpoint, which could not be written now");
+        }
+    }
+
+    private ulong LogEnd()
+    {
+        lock (Log.Gate)
+        {
+            return Log.End.Value;
         }
     }
 

@@ -42,6 +42,9 @@ public sealed class DiskState(SegmentTable segments)
     /// <summary>The highest ballot that this host has promised for the disk (PROTOCOL.md, 1): nothing of a lower one is appended.</summary>
     public Ballot Promised { get; set; }
 
+    /// <summary>True while it is being copied from another host: it answers nothing, and takes nothing by any other way.</summary>
+    public bool IsCopying { get; set; }
+
     /// <summary>True once this host's copy was given up: it goes with the next checkpoint.</summary>
     public bool IsDropped { get; private set; }
 

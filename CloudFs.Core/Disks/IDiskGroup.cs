@@ -21,8 +21,10 @@ internal interface IDiskGroup
     /// </summary>
     ValueTask<IoStatus> ReadyAsync(CancellationToken cancellation);
 
-    /// <summary>A view takes its place in the chain: told before its entry, as <see cref="OnAppended"/> is.</summary>
-    void OnView(ViewBody view, ulong lsn, Id160 id, Id160 previous);
+    /// <summary>
+    /// A view takes its place in the chain: told before its entry, as <see cref="OnAppended"/> is. <paramref name="isOwn"/>: this host has its secret.
+    /// </summary>
+    void OnView(ViewBody view, ulong lsn, Id160 id, Id160 previous, bool isOwn);
 
     /// <summary>An entry took its place in the chain; called in LSN order, under the disk's lock and the log's gate.</summary>
     void OnAppended(ulong lsn, Id160 id, ReadOnlySpan<byte> entry);

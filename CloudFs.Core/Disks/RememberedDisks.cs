@@ -18,7 +18,23 @@ public readonly record struct PromiseAnswer(bool Granted, Ballot Promised, Ballo
 /// <param name="Promised">The highest ballot that this host has promised; default for none.</param>
 /// <param name="View">The newest view, where this host holds no entries of the disk; default for none.</param>
 /// <param name="DroppedUse">Relocation uses below it hold copies that count no more; 0 where no copy was dropped.</param>
-public readonly record struct RememberedDisk(Id160 Disk, Ballot Promised, ViewMark View, ulong DroppedUse);
+public readonly record struct RememberedDisk(Id160 Disk, Ballot Promised, ViewMark View, ulong DroppedUse)
+{
+    /// <summary>How many copies of the disk were begun by /state.</summary>
+    public ulong CopyNumber { get; init; }
+
+    /// <summary>True while the last one is not whole.</summary>
+    public bool IsCopying { get; init; }
+
+    /// <summary>The LSN up to which the disk was whole when the last one began.</summary>
+    public ulong CopiedAfter { get; init; }
+
+    /// <summary>Entries of the disk that lie before it in the log are those of a copy that was dropped. Known while an index is rebuilt, and not kept.</summary>
+    public ulong DroppedAt { get; init; }
+
+    /// <summary>Copies up to this number went when the disk was dropped.</summary>
+    public ulong CopiesDropped { get; init; }
+}
 
 /// <summary>
 /// Promises, and the newest views of disks of which this host holds no entries: as their witness, or because its copy was dropped. They are
@@ -69,7 +85,22 @@ public sealed class RememberedDisks
             {
                 DeviceRecordType.Promise when BallotOf(record) > known.Promised => known with { Promised = BallotOf(record) },
                 DeviceRecordType.RememberedView when record.Lsn >= known.View.Lsn => known with { View = MarkOf(record) },
-                DeviceRecordType.Dropped => known with { DroppedUse = Math.Max(known.DroppedUse, record.Lsn) },
+                DeviceRecordType.Dropped => known with
+                {
+                    DroppedUse = Math.Max(known.DroppedUse, record.Lsn),
+                    DroppedAt = Math.Max(known.DroppedAt, record.Lba),
+                    CopiesDropped = Math.Max(known.CopiesDropped, record.Epoch),
+                    CopyNumber = Math.Max(known.CopyNumber, record.Epoch),
+                    IsCopying = known.IsCopying && known.CopyNumber > record.Epoch,
+                },
+                DeviceRecordType.CopyBegin when record.Epoch > known.CopyNumber => known with
+                {
+                    CopyNumber = record.Epoch,
+                    IsCopying = true,
+                    CopiedAfter = record.Lsn,
+                },
+                DeviceRecordType.CopyEnd when record.Epoch >= known.CopyNumber =>
+                    known with { CopyNumber = record.Epoch, IsCopying = false },
                 _ => known,
             };
         }
@@ -84,6 +115,9 @@ public sealed class RememberedDisks
             DeviceRecordType.Promise => known.Promised == BallotOf(record),
             DeviceRecordType.RememberedView => known.View == MarkOf(record),
             DeviceRecordType.Dropped => known.DroppedUse == record.Lsn,
+            DeviceRecordType.CopyBegin => known.IsCopying && known.CopyNumber == record.Epoch,
+            DeviceRecordType.CopyEnd => !known.IsCopying && known.CopyNumber == record.Epoch && known.CopiesDropped < record.Epoch,
+            DeviceRecordType.CopyLost => known.CopiesDropped < record.Epoch,
             _ => false,
         };
     }
@@ -146,12 +180,11 @@ public sealed class RememberedDisks
                     : services.Log.Failure is null ? IoStatus.Stopped : IoStatus.Poisoned;
             }
 
-            Apply(record);
             return await services.Log.FlushAsync();
         }
     }
 
-    private static AppendRoom TryAppend(LogWriter log, in DeviceRecord record)
+    private AppendRoom TryAppend(LogWriter log, in DeviceRecord record)
     {
         lock (log.Gate)
         {
@@ -160,6 +193,9 @@ public sealed class RememberedDisks
             {
                 record.Write(destination);
                 log.Publish(AppendSize.OfRecord, NoDisk.Instance, 0, default);
+
+                // Under the gate: a checkpoint whose cut is behind the record must not miss it.
+                Apply(record);
             }
 
             return room;

@@ -179,9 +179,11 @@ internal sealed class Checkpointer(
     {
         await BackAsync(0);
         var cut = CutLog();
+
+        // Before the disks: a copy that is whole by this has no entry with a gap that its disk, frozen later, lacks.
+        var remembered = services.Remembered.Snapshot();
         TellLost(moved);
         var disks = services.Disks.All().Select(Freeze).ToList();
-        var remembered = services.Remembered.Snapshot();
         if (await services.Log.FlushAsync() != IoStatus.Ok)
         {
             return false;

@@ -169,6 +169,14 @@ internal static class EngineOpening
                 {
                     report.AddDamage("buffer-lost", $"disk {record.Disk}: a {record.Type} could not be written again");
                 }
+                else if (record.Type is DeviceRecordType.CopyBegin or DeviceRecordType.CopyEnd)
+                {
+                    services.Disks.ById(record.Disk)?.SetCopying(services.Remembered.Of(record.Disk).IsCopying, record.Type == DeviceRecordType.CopyEnd ? record.Lsn : 0);
+                }
+                else if (record.Type == DeviceRecordType.CopyLost)
+                {
+                    services.Disks.ById(record.Disk)?.NoteCopyLost(new LostRun(record.Lba, record.Sectors, record.Lsn));
+                }
 
                 continue;
             }
@@ -189,7 +197,8 @@ internal static class EngineOpening
                 continue;
             }
 
-            var error = ChainRules.Check(head, fields, body);
+            var isCopying = services.Remembered.Of(fields.Disk).IsCopying;
+            var error = isCopying && fields.Lsn != head.Lsn + 1 ? ChainError.None : ChainRules.Check(head, fields, body);
             if (error != ChainError.None)
             {
                 report.AddDamage(
@@ -197,10 +206,11 @@ internal static class EngineOpening
                 continue;
             }
 
-            var target = disk ?? new Disk(services, new DiskState(services.Segments));
+            var target = disk ?? new Disk(services, new DiskState(services.Segments) { IsCopying = isCopying });
             var own = body?.View is { } view && secret?.View == view.View ? secret : null;
             var outcome = await target.AppendWhenRoomAsync(
-                () => target.Appender.TryAppendRaw(item.Span, fields, body, head.Id, own, isReplay: true), CancellationToken.None);
+                () => isCopying ? target.Appender.TryAppendCopied(item.Span, fields, body, default, isReplay: true)
+                    : target.Appender.TryAppendRaw(item.Span, fields, body, head.Id, own, isReplay: true), CancellationToken.None);
             if (outcome.Status != IoStatus.Ok)
             {
                 report.AddDamage("buffer-lost", $"disk {fields.Disk}: LSN {fields.Lsn} could not be appended again: {outcome.Status}");

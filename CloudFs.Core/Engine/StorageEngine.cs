@@ -63,7 +63,7 @@ public sealed class StorageEngine : IAsyncDisposable
         EngineOpening.OpenAsync(settings, runtime);
 
     /// <summary>The disks that are here and not deleted, in the order of their ids.</summary>
-    public IReadOnlyList<Disk> ListDisks() => [.. _services.Disks.Live().Where(disk => disk.Durable.Lsn > 0)];
+    public IReadOnlyList<Disk> ListDisks() => [.. _services.Disks.Live().Where(disk => disk.Durable.Lsn > 0 && !disk.IsCopying)];
 
     /// <summary>
     /// Finds a disk by its id, a prefix of its id that is unique (4 digits at least), or its name.
@@ -132,6 +132,16 @@ public sealed class StorageEngine : IAsyncDisposable
     /// </summary>
     public ValueTask<IngestResult> IngestAsync(ReadOnlyMemory<byte> entry, CancellationToken cancellation) =>
         _ingest.TakeAsync(entry, cancellation);
+
+    /// <summary>
+    /// Begins a copy of a disk from another host's /state, or goes on with one where it was. Throws <see cref="RefusalException"/>
+    /// Conflict for a deleted disk, NoSpace, Unavailable.
+    /// </summary>
+    /// <param name="disk">Which, held here up to some version or not at all.</param>
+    /// <param name="source">The ballot of the primary that the copy is of; nothing is taken below what this host has promised.</param>
+    /// <param name="cancellation">Before anything is written.</param>
+    public ValueTask<StateReceiver> ReceiveStateAsync(Id160 disk, Ballot source, CancellationToken cancellation) =>
+        StateReceiver.OpenAsync(_services, disk, source, cancellation);
 
     /// <summary>Everything acknowledged or appended before this call is durable when it completes with Ok.</summary>
     public ValueTask<IoStatus> FlushAsync(CancellationToken cancellation)

@@ -17,6 +17,15 @@ public enum DeviceRecordType : byte
 
     /// <summary>This host's copy of a disk was dropped: what lies before this in the log is nobody's.</summary>
     Dropped = 4,
+
+    /// <summary>From here on a disk's entries come from another host's /state, with gaps that are no damage.</summary>
+    CopyBegin = 5,
+
+    /// <summary>That copy is whole.</summary>
+    CopyEnd = 6,
+
+    /// <summary>Sectors that the sender of a copy could not have either.</summary>
+    CopyLost = 7,
 }
 
 /// <summary>Offsets of a device record's fields.</summary>
@@ -32,6 +41,8 @@ public static class DeviceRecordLayout
     public const int Epoch = 68;
     public const int Lsn = 76;
     public const int Previous = 84;
+    public const int Lba = 104;
+    public const int Sectors = 112;
     public const int Check = 504;
     public const int Size = 512;
 }
@@ -47,14 +58,21 @@ public static class DeviceRecordLayout
 /// <param name="Secret">20 random bytes. Of a view: its id.</param>
 public readonly record struct DeviceRecord(DeviceRecordType Type, Id160 Disk, Id160 View, Id160 Secret)
 {
-    /// <summary>Of a promise or view: the epoch of its ballot.</summary>
+    /// <summary>Of a promise or view: the epoch of its ballot. Of a copy: its number. Of a drop: the number of the last copy that it ends.</summary>
     public ulong Epoch { get; init; }
 
-    /// <summary>Of a view: the LSN of its entry. Of a drop: the use of relocation segments from which on copies count again.</summary>
+    /// <summary>Of a view: the LSN of its entry. Of a drop: the use of relocation segments from which on copies count again.
+    /// Of a copy's beginning: up to where the disk was whole; of its end: where the history begins; of lost sectors: of what was lost.</summary>
     public ulong Lsn { get; init; }
 
     /// <summary>Of a view: the version before it.</summary>
     public Id160 Previous { get; init; }
+
+    /// <summary>Of lost sectors: the first.</summary>
+    public ulong Lba { get; init; }
+
+    /// <summary>Of lost sectors: how many.</summary>
+    public ulong Sectors { get; init; }
 
     private const byte CurrentVersion = 1;
 
@@ -78,6 +96,8 @@ public readonly record struct DeviceRecord(DeviceRecordType Type, Id160 Disk, Id
         BinaryPrimitives.WriteUInt64LittleEndian(destination[DeviceRecordLayout.Epoch..], Epoch);
         BinaryPrimitives.WriteUInt64LittleEndian(destination[DeviceRecordLayout.Lsn..], Lsn);
         Previous.WriteTo(destination[DeviceRecordLayout.Previous..]);
+        BinaryPrimitives.WriteUInt64LittleEndian(destination[DeviceRecordLayout.Lba..], Lba);
+        BinaryPrimitives.WriteUInt64LittleEndian(destination[DeviceRecordLayout.Sectors..], Sectors);
         LayoutCheck.Seal(destination, DeviceRecordLayout.Check);
     }
 
@@ -110,7 +130,9 @@ public readonly record struct DeviceRecord(DeviceRecordType Type, Id160 Disk, Id
             Epoch = BinaryPrimitives.ReadUInt64LittleEndian(source[DeviceRecordLayout.Epoch..]),
             Lsn = BinaryPrimitives.ReadUInt64LittleEndian(source[DeviceRecordLayout.Lsn..]),
             Previous = new Id160(source.Slice(DeviceRecordLayout.Previous, Id160.Size)),
+            Lba = BinaryPrimitives.ReadUInt64LittleEndian(source[DeviceRecordLayout.Lba..]),
+            Sectors = BinaryPrimitives.ReadUInt64LittleEndian(source[DeviceRecordLayout.Sectors..]),
         };
-        return record.Type is >= DeviceRecordType.ViewSecret and <= DeviceRecordType.Dropped ? LayoutFault.None : LayoutFault.Inconsistent;
+        return record.Type is >= DeviceRecordType.ViewSecret and <= DeviceRecordType.CopyLost ? LayoutFault.None : LayoutFault.Inconsistent;
     }
 }

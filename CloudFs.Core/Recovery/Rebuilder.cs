@@ -27,6 +27,7 @@ internal sealed class Rebuilder(
     private readonly RebuildCopies _copies = new(device, tree);
     private readonly Dictionary<Id160, RebuiltDisk> _disks = [];
     private readonly List<ulong> _dispensable = [];
+    private readonly List<DeviceRecord> _copyRecords = [];
     private int _sinceMerge;
     private bool _losesBeforeHistory;
 
@@ -51,6 +52,19 @@ internal sealed class Rebuilder(
             segments.Occupy(segment, SegmentState.Sealed, use);
         }
 
+        // What was dropped must be known before its leftovers are met; records that were copied would come last.
+        foreach (var (use, segment) in uses.Where(pair => LogPosition.IsRelocation(pair.Key)))
+        {
+            foreach (var item in await _reader.ReadCopiesAsync(segment, use))
+            {
+                if (item.Kind != FoundKind.Hole && DeviceRecord.TryRead(item.Header.Span, out var record) == LayoutFault.None
+                    && record.Type != DeviceRecordType.ViewSecret)
+                {
+                    remembered.Apply(record);
+                }
+            }
+        }
+
         var before = 0UL;
         foreach (var (use, segment) in uses)
         {
@@ -62,6 +76,14 @@ internal sealed class Rebuilder(
 
             await ReadSegmentAsync(use, segment, found.GetValueOrDefault(use + 1, -1));
             before = use;
+        }
+
+        foreach (var record in _copyRecords)
+        {
+            if (record.Epoch > remembered.Of(record.Disk).CopiesDropped && _disks.TryGetValue(record.Disk, out var copied))
+            {
+                copied.NoteCopy(record);
+            }
         }
 
         var disks = new Dictionary<Id160, DiskState>();
@@ -135,7 +157,7 @@ internal sealed class Rebuilder(
         var (header, position) = (item.Header, item.Position);
         if (DeviceRecord.TryRead(header.Span, out var record) == LayoutFault.None)
         {
-            await TakeAsync(record);
+            await TakeAsync(record, LogPosition.IsRelocation(position.Use));
             return true;
         }
 
@@ -144,7 +166,8 @@ internal sealed class Rebuilder(
             return false;
         }
 
-        if (LogPosition.IsRelocation(position.Use) && position.Use < remembered.Of(fields.Disk).DroppedUse)
+        var known = remembered.Of(fields.Disk);
+        if (LogPosition.IsRelocation(position.Use) ? position.Use < known.DroppedUse : position.Value < known.DroppedAt)
         {
             // A copy of a copy that was dropped: what came of the disk since has others.
             return false;
@@ -167,7 +190,7 @@ internal sealed class Rebuilder(
         return false;
     }
 
-    private async Task TakeAsync(DeviceRecord record)
+    private async Task TakeAsync(DeviceRecord record, bool isCopy)
     {
         if (record.Type == DeviceRecordType.ViewSecret)
         {
@@ -176,7 +199,14 @@ internal sealed class Rebuilder(
         }
 
         remembered.Apply(record);
-        if (record.Type == DeviceRecordType.Dropped && _disks.Remove(record.Disk, out var dropped) && !dropped.State.Map.Tree.IsEmpty)
+        if (record.Type is DeviceRecordType.CopyEnd or DeviceRecordType.CopyLost)
+        {
+            // Its entries may be found later, and a drop that voids it too.
+            _copyRecords.Add(record);
+            return;
+        }
+
+        if (record.Type == DeviceRecordType.Dropped && !isCopy && _disks.Remove(record.Disk, out var dropped) && !dropped.State.Map.Tree.IsEmpty)
         {
             var delta = new LivenessDelta();
             await tree.DropAsync(dropped.State.Map.Tree, 0, delta);

@@ -2,6 +2,7 @@ using CloudFs.Core.Chain;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Format;
 using CloudFs.Core.Index;
+using CloudFs.Core.Layout;
 using CloudFs.Core.Log;
 using CloudFs.Core.Primitives;
 
@@ -97,6 +98,20 @@ internal sealed class RebuiltDisk(Id160 id, SegmentTable segments)
             var extent = EntryHeaderCodec.ReadExtent(prefix, i);
             State.Map.ApplyNewest(new MappedExtent(
                 extent.Lba, extent.Sectors, MappedContent.Lost, (ushort)i, fields.Lsn, LogPosition.None));
+        }
+    }
+
+    /// <summary>What a copy said of the disk: where its history begins, or what its sender had lost.</summary>
+    public void NoteCopy(in DeviceRecord record)
+    {
+        if (record.Type == DeviceRecordType.CopyEnd)
+        {
+            State.Lsns.ForgetBefore(record.Lsn);
+        }
+        else
+        {
+            State.Map.ApplyNewest(new MappedExtent(
+                record.Lba, record.Sectors, MappedContent.Lost, ushort.MaxValue, record.Lsn, LogPosition.None));
         }
     }
 

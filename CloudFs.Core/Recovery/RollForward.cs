@@ -153,7 +153,9 @@ public sealed class RollForward(
 
         foreach (var (id, state) in disks.ToArray())
         {
-            state.Promised = remembered.Of(id).Promised;
+            var known = remembered.Of(id);
+            state.Promised = known.Promised;
+            state.IsCopying = known.IsCopying;
             if (state.IsDropped)
             {
                 continue;
@@ -198,6 +200,14 @@ public sealed class RollForward(
                 dropped.Drop();
                 _inDoubt.Remove(record.Disk);
                 _sizeUnknown.Remove(record.Disk);
+            }
+            else if (record.Type == DeviceRecordType.CopyEnd && disks.TryGetValue(record.Disk, out var copied))
+            {
+                copied.Lsns.ForgetBefore(record.Lsn);
+            }
+            else if (record.Type == DeviceRecordType.CopyLost && disks.TryGetValue(record.Disk, out var losing))
+            {
+                losing.ApplyLost(record.Lba, record.Sectors, record.Lsn);
             }
 
             return;
@@ -308,7 +318,7 @@ public sealed class RollForward(
             return;
         }
 
-        if (!isInDoubt && MayLackReclaimed(state))
+        if (!isInDoubt && (MayLackReclaimed(state) || remembered.Of(head.Disk).IsCopying))
         {
             // What was in reclaimed segments was dead: later entries, which are here, cover it.
             state.Lsns.ForgetBefore(lsn);

@@ -11,6 +11,7 @@ namespace CloudFs.Core.Replication;
 /// </summary>
 internal sealed class Following(ReplicationHub hub, Group group, PeerLink link, DiskServices services) : LinkSource
 {
+    private StateReceiver? _state;
     private ulong _received;
     private DiskVersion _durable;
     private ulong _told;
@@ -35,6 +36,7 @@ internal sealed class Following(ReplicationHub hub, Group group, PeerLink link, 
             frame.Put(ask.Promised);
             frame.Put(ask.Lsn);
             frame.Put(ask.Version);
+            frame.Put(ask.IsCopying);
             frame.Put((uint)ask.Views.Count);
             foreach (var view in ask.Views)
             {
@@ -49,7 +51,7 @@ internal sealed class Following(ReplicationHub hub, Group group, PeerLink link, 
     public static FollowAsk ReadAsk(ReadOnlySpan<byte> payload)
     {
         var reader = new FrameReader(payload);
-        var (disk, promised, lsn, version) = (reader.Id(), reader.Ballot(), reader.UInt64(), reader.Id());
+        var (disk, promised, lsn, version, isCopying) = (reader.Id(), reader.Ballot(), reader.UInt64(), reader.Id(), reader.Bool());
         var count = reader.UInt32();
         var views = new List<ViewMark>();
         while (count-- > 0)
@@ -57,7 +59,7 @@ internal sealed class Following(ReplicationHub hub, Group group, PeerLink link, 
             views.Add(new ViewMark(reader.Ballot(), reader.UInt64(), reader.Id(), reader.Id()));
         }
 
-        return new FollowAsk(disk, promised, lsn, version, views);
+        return new FollowAsk(disk, promised, lsn, version, isCopying, views);
     }
 
     /// <summary>Takes a frame of entries; what does not fit ends the following, and nothing else.</summary>
@@ -75,7 +77,7 @@ internal sealed class Following(ReplicationHub hub, Group group, PeerLink link, 
         {
             var entry = WireEntry.Take(ref wire, scratch);
             var refusal = flags.HasFlag(EntriesFlags.Views) ? await TakeViewAsync(entry)
-                : flags.HasFlag(EntriesFlags.State) ? await group.TakeStateAsync(entry, ballot)
+                : flags.HasFlag(EntriesFlags.State) ? await TakeStateAsync(entry, ballot)
                 : await TakeEntryAsync(entry, ballot);
             if (refusal is not null)
             {
@@ -165,6 +167,27 @@ internal sealed class Following(ReplicationHub hub, Group group, PeerLink link, 
         hub.OnFollowingEnded(group, this, reason);
     }
 
+    /// <summary>What is left of a long history, item by item. Null when it was taken, else why not.</summary>
+    private async ValueTask<string?> TakeStateAsync(ReadOnlyMemory<byte> item, Ballot ballot)
+    {
+        if (_state is { IsWhole: true })
+        {
+            return await TakeEntryAsync(item, ballot);
+        }
+
+        try
+        {
+            _state ??= await StateReceiver.OpenAsync(services, group.Id, ballot, hub.Stopping);
+            await _state.TakeAsync(item, hub.Stopping);
+            hub.Adopt(group, _state.IsWhole);
+            return null;
+        }
+        catch (RefusalException refused)
+        {
+            return refused.Message;
+        }
+    }
+
     /// <summary>The link is gone.</summary>
     public void Close() => IsEnded = true;
 
@@ -230,7 +253,9 @@ internal sealed class Following(ReplicationHub hub, Group group, PeerLink link, 
             var outcome = disk.TakeFollowed(entry.Span, fields, body, head.Id, ballot);
             if (outcome.Wait)
             {
-                await changed.WaitAsync(hub.Stopping);
+                // The hub changes it when it stops.
+                hub.Stopping.ThrowIfCancellationRequested();
+                await changed;
                 continue;
             }
 

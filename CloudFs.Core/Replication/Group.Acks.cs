@@ -85,9 +85,16 @@ internal sealed partial class Group
 
     void Disks.IDiskGroup.OnDurable(ulong lsn, Id160 id)
     {
+        bool isView;
         lock (_lock)
         {
+            isView = Unsafe <= lsn;
             _durable = Math.Max(_durable, lsn);
+        }
+
+        if (isView)
+        {
+            WakeFeeds();
         }
 
         Advance();

@@ -120,6 +120,7 @@ internal sealed partial class Group
             feed = new Feed(this, member, link, ask.Lsn + 1, member.Replica.Witness)
             {
                 From = new DiskVersion(ask.Lsn, ask.Version),
+                IsCopying = ask.IsCopying,
                 AttachedAt = _hub.HeartbeatOf(link),
                 Began = _hub.Now,
             };
@@ -128,8 +129,8 @@ internal sealed partial class Group
             member.LastHeard = member.LastProgress = _hub.Now;
             if (!feed.IsWitness)
             {
-                // It is durable there, and in this chain.
-                member.Received = member.Durable = ask.Lsn;
+                // It is durable there, and in this chain; inside a copy it does not count (PROTOCOL.md, 4).
+                member.Received = member.Durable = ask.IsCopying ? 0 : ask.Lsn;
                 if (_tail.End != _newest + 1)
                 {
                     _tail.Begin(_newest + 1);
@@ -207,9 +208,9 @@ internal sealed partial class Group
             var start = into.Count;
             EntriesFrame.Begin(into, Id, _committed, _views[^1].Ballot);
             var body = into.Count;
-            var (next, count) = feed.UnacknowledgedBytes < WindowBytes ? _tail.CopyTo(into, feed.Next, PeerLink.SendBytes) : (feed.Next, 0);
+            var (next, count) = feed.UnacknowledgedBytes < WindowBytes ? _tail.CopyTo(into, feed.Next, Unsafe, PeerLink.SendBytes) : (feed.Next, 0);
             var sync = SyncFor(feed);
-            if (count == 0 && feed.Next <= _newest && feed.UnacknowledgedBytes < WindowBytes && disk is not null)
+            if (count == 0 && feed.Next <= _newest && feed.Next < Unsafe && feed.UnacknowledgedBytes < WindowBytes && disk is not null)
             {
                 // It is behind what is in memory.
                 into.Truncate(start);
@@ -296,12 +297,31 @@ internal sealed partial class Group
         frame.Put(elsewhere);
     });
 
+    /// <summary>
+    /// The first view that is not durable here yet: nobody else may have it before, for its secret is nowhere else. Under the lock.
+    /// </summary>
+    private ulong Unsafe
+    {
+        get
+        {
+            for (var i = 0; i < _views.Count; i++)
+            {
+                if (_views[i].Lsn > _durable)
+                {
+                    return _views[i].Lsn;
+                }
+            }
+
+            return ulong.MaxValue;
+        }
+    }
+
     private bool SyncFor(Feed feed) => _syncWanted > feed.SyncSent && _syncWanted > feed.Member.Durable;
 
     private bool FillView(Feed feed, FrameWriter into)
     {
         var lsn = _views[^1].Lsn;
-        if (feed.Next > lsn || _viewEntry.Length == 0)
+        if (feed.Next > lsn || lsn > _durable || _viewEntry.Length == 0)
         {
             return false;
         }
@@ -429,7 +449,8 @@ internal sealed partial class Group
 }
 
 /// <summary>What a replica says when it asks to be sent what it lacks.</summary>
-internal readonly record struct FollowAsk(Id160 Disk, Ballot Promised, ulong Lsn, Id160 Version, IReadOnlyList<ViewMark> Views);
+internal readonly record struct FollowAsk(
+    Id160 Disk, Ballot Promised, ulong Lsn, Id160 Version, bool IsCopying, IReadOnlyList<ViewMark> Views);
 
 /// <summary>What it is told.</summary>
 internal enum FollowStatus : byte

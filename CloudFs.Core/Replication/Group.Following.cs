@@ -44,20 +44,23 @@ internal sealed partial class Group
 
     /// <summary>The host to follow: of the highest ballot that was promised or accepted (PROTOCOL.md, 7).</summary>
     public Id160 PrimaryHost => !Redirect.IsZero ? Redirect
-        : Promised is { Epoch: > 0 } ballot && (Role is not GroupRole.Joining || ToldPrimary.IsZero) ? ballot.Primary
-        : ToldPrimary;
+        : !ToldPrimary.IsZero ? ToldPrimary
+        : Told > Promised ? Told.Primary : Promised.Primary;
+
+    /// <summary>The ballot that the primary named when it agreed to be followed: what is behind is of older ones.</summary>
+    public Ballot Told { get; set; }
 
     public FollowAsk AskNow()
     {
         if (Disk is { } disk)
         {
             var (head, views) = disk.Locked(state => (state.Head, state.Views.TakeLast(MarksTold).ToArray()));
-            return new FollowAsk(Id, Promised, head.Lsn, head.Id, views);
+            return new FollowAsk(Id, Promised, head.Lsn, head.Id, disk.IsCopying, views);
         }
 
         lock (_lock)
         {
-            return new FollowAsk(Id, Promised, _witnessed.Lsn, _witnessed.Id, _witnessed.Lsn == 0 ? [] : [_witnessed]);
+            return new FollowAsk(Id, Promised, _witnessed.Lsn, _witnessed.Id, false, _witnessed.Lsn == 0 ? [] : [_witnessed]);
         }
     }
 
@@ -65,7 +68,7 @@ internal sealed partial class Group
     {
         if (Disk is { } disk)
         {
-            return (disk.Newest.Lsn, disk.DurableHere);
+            return disk.IsCopying ? default : (disk.Newest.Lsn, disk.DurableHere);
         }
 
         lock (_lock)
@@ -93,6 +96,12 @@ internal sealed partial class Group
         lock (_lock)
         {
             Volatile.Write(ref _committed, Math.Max(_committed, committed));
+            if (Role == GroupRole.Replica && _newest >= committed)
+            {
+                // Up to date: from here on the views say whom to follow.
+                ToldPrimary = default;
+            }
+
             shown = _shownUpTo != ulong.MaxValue && _views.Count > 0 && _views[^1].Lsn <= _committed;
             if (shown)
             {
@@ -120,13 +129,9 @@ internal sealed partial class Group
             _witnessed = mark;
         }
 
-        NoteView(view, mark.Lsn);
+        NoteView(view, mark.Lsn, mark.Lsn);
         return null;
     }
-
-    /// <summary>What is left of a long history, piece by piece. Null when it was taken.</summary>
-    public ValueTask<string?> TakeStateAsync(ReadOnlyMemory<byte> entry, Ballot ballot) =>
-        ValueTask.FromResult<string?>($"what is left of a long history ({entry.Length} bytes of ballot {ballot}) can't be taken yet");
 
     public void RestoreWitnessed(ViewMark mark)
     {
@@ -134,6 +139,9 @@ internal sealed partial class Group
         {
             _witnessed = mark;
             _newest = _durable = mark.Lsn;
+
+            // Who else is named it hears again with the next view; whom to follow, and below what to promise nothing, it knows.
+            _views.Add(new GroupView(mark.Lsn, mark.Ballot, []));
             Role = GroupRole.Witness;
         }
     }

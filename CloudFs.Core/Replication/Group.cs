@@ -134,7 +134,7 @@ internal sealed partial class Group : IDiskGroup
         Advance();
     }
 
-    void IDiskGroup.OnView(ViewBody view, ulong lsn, Id160 id, Id160 previous)
+    void IDiskGroup.OnView(ViewBody view, ulong lsn, Id160 id, Id160 previous, bool isOwn)
     {
         lock (_lock)
         {
@@ -143,7 +143,8 @@ internal sealed partial class Group : IDiskGroup
             Redirect = default;
             SetMembers(view.Replicas);
             var isNamed = Quorum.Names(view.Replicas, _hub.HostId, _hub.DeviceId);
-            var isPrimary = view.Primary == _hub.HostId && isNamed;
+            // An old view that comes again, with what was missed, makes nobody a primary.
+            var isPrimary = isOwn && view.Primary == _hub.HostId && isNamed;
             if (!isPrimary)
             {
                 // A follower takes a view as it comes: whether it is committed the primary says.
@@ -156,22 +157,25 @@ internal sealed partial class Group : IDiskGroup
             }
 
             Role = isPrimary ? GroupRole.Primary : isNamed ? GroupRole.Replica
-                : Role is GroupRole.Joining ? GroupRole.Joining : GroupRole.Removed;
+                : ToldPrimary.IsZero ? GroupRole.Removed : GroupRole.Joining;
         }
 
         _hub.OnRole(this);
     }
 
-    /// <summary>On a witness: the newest view.</summary>
-    public void NoteView(ViewBody view, ulong lsn)
+    /// <summary>The newest view of a witness, or of a disk that was copied.</summary>
+    public void NoteView(ViewBody view, ulong lsn, ulong newest)
     {
         lock (_lock)
         {
             _views.Clear();
             _views.Add(new GroupView(lsn, view.Ballot, view.Replicas));
-            _newest = _durable = lsn;
+            _newest = _durable = newest;
+            _shownUpTo = Math.Min(_shownUpTo, lsn - 1);
             SetMembers(view.Replicas);
-            Role = view.Replicas.Any(replica => replica.Host == _hub.HostId && replica.Witness) ? GroupRole.Witness : GroupRole.Removed;
+            var named = view.Replicas.FirstOrDefault(replica => replica.Host == _hub.HostId && replica.Device == _hub.DeviceId);
+            Role = named is not null ? named.Witness ? GroupRole.Witness : GroupRole.Replica
+                : ToldPrimary.IsZero ? GroupRole.Removed : GroupRole.Joining;
         }
 
         _hub.OnRole(this);

@@ -74,7 +74,6 @@ internal sealed class LogPump(ReplicationHub hub, Group group, Feed feed, Disk d
         var source = await OpenAsync(next);
         while (!feed.IsDetached)
         {
-            var changed = disk.DurableChanged;
             var count = 0;
             var isState = IsState;
             while (_spare.Count < PieceBytes && await source.MoveNextAsync(wait: false, hub.Stopping))
@@ -92,6 +91,8 @@ internal sealed class LogPump(ReplicationHub hub, Group group, Feed feed, Disk d
                 continue;
             }
 
+            // Not past a piece that has not left yet.
+            await TakenAsync();
             if (group.TryGoLive(feed, next))
             {
                 return;
@@ -104,16 +105,12 @@ internal sealed class LogPump(ReplicationHub hub, Group group, Feed feed, Disk d
                 throw new RefusalException(Refusal.Unavailable, "the primary's device takes nothing more");
             }
 
-            if (disk.DurableHere.Lsn < next)
-            {
-                await changed.WaitAsync(hub.Stopping);
-            }
         }
     }
 
     private async ValueTask<IEntrySource> OpenAsync(ulong next)
     {
-        if (next >= disk.Locate(next).Oldest)
+        if (!feed.IsCopying && next >= disk.Locate(next).Oldest)
         {
             return disk.FeedAfter(next - 1);
         }
@@ -123,7 +120,7 @@ internal sealed class LogPump(ReplicationHub hub, Group group, Feed feed, Disk d
         return await disk.OpenStateAsync(version, hub.Stopping);
     }
 
-    private async ValueTask HandOverAsync(ulong last, int count, bool isState)
+    private async ValueTask TakenAsync()
     {
         while (!feed.IsDetached)
         {
@@ -131,15 +128,23 @@ internal sealed class LogPump(ReplicationHub hub, Group group, Feed feed, Disk d
             {
                 if (!_hasPiece)
                 {
-                    (_piece, _spare) = (_spare, _piece);
-                    _spare.Clear();
-                    _ready = (last, count, isState);
-                    _hasPiece = true;
-                    break;
+                    return;
                 }
             }
 
             await _taken.WaitAsync(hub.Stopping);
+        }
+    }
+
+    private async ValueTask HandOverAsync(ulong last, int count, bool isState)
+    {
+        await TakenAsync();
+        lock (_lock)
+        {
+            (_piece, _spare) = (_spare, _piece);
+            _spare.Clear();
+            _ready = (last, count, isState);
+            _hasPiece = true;
         }
 
         feed.Link.Ready(feed);

@@ -58,6 +58,9 @@ internal sealed class Feed(Group group, Member member, PeerLink link, ulong next
     /// <summary>The version that the other end had then.</summary>
     public DiskVersion From { get; init; }
 
+    /// <summary>True when the other end is inside a copy of what is left of a long history, and goes on with that.</summary>
+    public bool IsCopying { get; init; }
+
     /// <summary>Bytes that were sent of this disk.</summary>
     public long SentBytes { get; private set; }
 

@@ -200,7 +200,8 @@ internal sealed class PeerLink : IDisposable
     /// <exception cref="IOException">The link ended before.</exception>
     public async ValueTask<byte[]> AskAsync(LinkRequest request, Action<FrameWriter> fill, CancellationToken cancellation)
     {
-        var answer = new TaskCompletionSource<byte[]>(TaskCreationOptions.RunContinuationsAsynchronously);
+        // Who waits goes on on the reading loop: it does little before it waits again.
+        var answer = new TaskCompletionSource<byte[]>();
         uint id;
         lock (_lock)
         {

@@ -28,6 +28,23 @@ public sealed partial class ReplicationHub
         Changed();
     }
 
+    /// <summary>A copy by /state has made the disk, or made it whole.</summary>
+    internal void Adopt(Group group, bool isWhole)
+    {
+        if (group.Disk is null && _services.Disks.ById(group.Id) is { } disk)
+        {
+            group.Disk = disk;
+            disk.Group = group;
+        }
+
+        group.FollowState = isWhole ? GroupState.Following : GroupState.Copying;
+        if (isWhole && group.Disk is { } whole)
+        {
+            var head = whole.Head;
+            group.NoteView(head.View!.Body, head.View.Lsn, head.Lsn);
+        }
+    }
+
     internal void OnFollowingEnded(Group group, Following following, string reason)
     {
         if (group.Following == following)
@@ -143,6 +160,7 @@ public sealed partial class ReplicationHub
             }
 
             following.IsAgreed = true;
+            group.Told = ballot;
             group.Failures = 0;
             group.FollowState = GroupState.Following;
             group.Reason = null;

@@ -310,7 +310,7 @@ public sealed partial class ReplicationHub : ILinkOwner
         return TimeSpan.FromSeconds(most * (0.5 + (chance[0] / 512.0)));
     }
 
-    private static TaskCompletionSource<PeerLink> NewOpened() => new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private static TaskCompletionSource<PeerLink> NewOpened() => new();
 
     private sealed class Peer
     {

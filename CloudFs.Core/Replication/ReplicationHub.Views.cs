@@ -195,7 +195,7 @@ public sealed partial class ReplicationHub
     {
         var disk = group.Disk!;
         epoch = Math.Max(epoch, Math.Max(group.Promised.Epoch, group.Higher.Epoch) + 1);
-        var outcome = await disk.AppendWhenRoomAsync(() => disk.Appender.TryAppendView(epoch, replicas), _stopping.Token);
+        var outcome = await disk.AppendWhenRoomAsync(() => disk.Appender.TryAppendView(epoch, replicas), CancellationToken.None);
         return outcome.Status == IoStatus.Ok ? await disk.FlushLogAsync() : outcome.Status;
     }
 

@@ -191,7 +191,8 @@ public sealed partial class ReplicationHub : IAsyncDisposable
     /// <summary>Ends links, loops, and whoever waits. Once.</summary>
     public async ValueTask DisposeAsync()
     {
-        await _stopping.CancelAsync();
+        EndLoops();
+        _services.Log.RoomMayHaveChanged();
         foreach (var group in AllGroups())
         {
             group.End(IoStatus.Stopped);
@@ -206,6 +207,8 @@ public sealed partial class ReplicationHub : IAsyncDisposable
         await Task.WhenAll(running);
         _stopping.Dispose();
     }
+
+    private void EndLoops() => _stopping.Cancel();
 
     internal void Changed() => Interlocked.Increment(ref _revision);
 
@@ -243,6 +246,12 @@ public sealed partial class ReplicationHub : IAsyncDisposable
             {
                 // The hub stops.
                 Counters.AddStopped();
+            }
+            catch (Exception defect)
+            {
+                // Whoever started the loop hears of it too; what it did for a disk is not done any more, and that must be seen.
+                Tell(EventLevel.Error, "replication-died", $"a loop of replication ended by an error: {defect}");
+                throw;
             }
         });
         lock (_lock)
@@ -318,7 +327,8 @@ public sealed partial class ReplicationHub : IAsyncDisposable
         }
 
         views.Add(new GroupView(head.View.Lsn, inForce.Ballot, inForce.Replicas));
-        var isPrimary = inForce.Primary == HostId;
+        // With what was missed old views come again, which may name this host: what counts is whether their secret is here.
+        var isPrimary = inForce.Primary == HostId && disk.Locked(state => EntryHashes.ViewOf(state.Secret) == inForce.View);
         var group = AddGroup(disk.Id, disk, isPrimary ? GroupRole.Primary : GroupRole.Replica);
         group.Restore(views, head.Lsn);
         if (await disk.ReadEntryAsync(head.View.Lsn) is { } entry)

@@ -75,10 +75,12 @@ internal sealed class Tail(TailBudget budget)
         _entries.Enqueue((bytes, length));
     }
 
-    /// <summary>Puts entries from an LSN on, at least one if it is here, until there are so many bytes; gives the LSN behind the last.</summary>
-    public (ulong Next, int Count) CopyTo(FrameWriter into, ulong from, int bytesMax)
+    /// <summary>
+    /// Puts entries from an LSN on and before another, at least one if it is here, until there are so many bytes; gives the LSN behind the last.
+    /// </summary>
+    public (ulong Next, int Count) CopyTo(FrameWriter into, ulong from, ulong before, int bytesMax)
     {
-        if (from < First || from >= End)
+        if (from < First || from >= End || from >= before)
         {
             return (from, 0);
         }
@@ -93,7 +95,7 @@ internal sealed class Tail(TailBudget budget)
                 continue;
             }
 
-            if (count > 0 && bytes + length > bytesMax)
+            if (next >= before || (count > 0 && bytes + length > bytesMax))
             {
                 break;
             }

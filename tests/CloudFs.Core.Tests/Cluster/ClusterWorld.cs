@@ -58,6 +58,12 @@ internal sealed partial class ClusterWorld
                 result = new ClusterResult(
                     seed, world._digest.Value, world._disks.Sum(disk => disk.Acknowledged), world._watch.Seen, world.Now / 1e6,
                     simulation.FromElsewhere);
+
+                // How they stop cancels by way of other threads: after what a seed must give again.
+                foreach (var host in world._hosts)
+                {
+                    await host.StopAsync();
+                }
             }
             catch (Exception e)
             {
@@ -128,11 +134,6 @@ internal sealed partial class ClusterWorld
         foreach (var disk in _disks)
         {
             await CheckRestAsync(disk);
-        }
-
-        foreach (var host in _hosts)
-        {
-            await host.StopAsync();
         }
     }
 

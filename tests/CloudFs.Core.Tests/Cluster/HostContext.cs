@@ -9,7 +9,7 @@ namespace CloudFs.Core.Tests.Cluster;
 internal sealed class HostContext(Simulation simulation) : SynchronizationContext
 {
     private readonly Queue<(SendOrPostCallback Run, object? State)> _held = new();
-    private readonly TaskCompletionSource _dead = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _dead = new();
     private bool _isPaused;
 
     /// <summary>Ends when the process is killed.</summary>
@@ -59,7 +59,8 @@ internal sealed class HostContext(Simulation simulation) : SynchronizationContex
     /// <summary>Runs something in the process; what comes of it is given outside. Never ends when the process is killed before.</summary>
     public Task<T> CallAsync<T>(Func<Task<T>> work)
     {
-        var done = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
+        // Not one that runs continuations elsewhere: Task.WhenAny would go by way of another thread, and a seed give another order each time.
+        var done = new TaskCompletionSource<T>();
         Post(_ => _ = RunAsync(), null);
         return done.Task;
 

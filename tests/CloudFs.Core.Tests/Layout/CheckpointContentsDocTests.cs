@@ -28,7 +28,7 @@ public sealed partial class CheckpointContentsDocTests
         ReadAll("", fields);
 
         Assert.Equal(_blob.Length, _at);
-        Assert.Equal(["4"], _found["contentsVersion"]);
+        Assert.Equal(["5"], _found["contentsVersion"]);
         Assert.Equal([$"{SampleCheckpoint.RollFrom.Value}"], _found["rollFrom"]);
         Assert.Equal(["77"], _found["nextCommit"]);
         Assert.Equal(["1", "3", "2"], _found["segments[].use"]);
