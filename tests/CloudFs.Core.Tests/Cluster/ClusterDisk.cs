@@ -135,7 +135,7 @@ internal sealed class ClusterDisk(ClusterWorld world, Id160 id, Durability durab
         {
             try
             {
-                return await engine.Replication.OpenRemoteAsync(id, _ => world.FindPrimary(id), default);
+                return await engine.Replication.OpenRemoteAsync(id, _ => world.FindPrimary(id, host), default);
             }
             catch (IOException)
             {

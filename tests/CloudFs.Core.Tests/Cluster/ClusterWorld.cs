@@ -91,7 +91,8 @@ internal sealed partial class ClusterWorld
     }
 
     /// <summary>What a replicator would say: the one of the highest ballot that holds itself for the primary.</summary>
-    public ValueTask<PeerAddress> FindPrimary(Id160 disk) => PrimaryOf(disk) is { } primary
+    public ValueTask<PeerAddress> FindPrimary(Id160 disk, ClusterHost asker) =>
+        PrimaryOf(disk) is { } primary && primary != asker
         ? ValueTask.FromResult(new PeerAddress(primary.Id, $"host {primary.Number}"))
         : throw new IOException("nobody knows who its primary is");
 
