@@ -46,7 +46,10 @@ internal sealed partial class Group
     /// <summary>The host to follow: of the highest ballot that was promised or accepted (PROTOCOL.md, 7).</summary>
     public Id160 PrimaryHost => !Redirect.IsZero ? Redirect
         : !ToldPrimary.IsZero ? ToldPrimary
-        : Told > Promised ? Told.Primary : Promised.Primary;
+        : Told > Promised ? Told.Primary
+
+        // What it promised itself as a candidate, the primary of the newest view must hear of, and run above it (PROTOCOL.md, 2).
+        : Promised.Primary == _hub.HostId && Role != GroupRole.Primary ? Ballot.Primary : Promised.Primary;
 
     /// <summary>The ballot that the primary named when it agreed to be followed: what is behind is of older ones.</summary>
     public Ballot Told { get; set; }
@@ -140,7 +143,9 @@ internal sealed partial class Group
         {
             _witnessed = mark;
             _newest = _durable = mark.Lsn;
+            // Who else is named it hears again with the next view; whom to follow, and below what to promise nothing, it knows.
             Told = mark.Ballot;
+            _views.Add(new GroupView(mark.Lsn, mark.Ballot, []));
             Role = GroupRole.Witness;
         }
     }

@@ -73,6 +73,9 @@ internal sealed class SimulatedHost(Simulation simulation, Random random, Memory
     /// <summary>The host's clock; the simulation's where it is not given.</summary>
     public TimeProvider? Time { get; init; }
 
+    /// <summary>Starts the loops of the engines that are opened from now on; the simulation where it is not given.</summary>
+    public Func<Func<Task>, Task>? Spawn { get; set; }
+
     /// <summary>Opens the device; false when it stopped dead meanwhile.</summary>
     public async Task<bool> TryOpenAsync()
     {
@@ -216,7 +219,7 @@ internal sealed class SimulatedHost(Simulation simulation, Random random, Memory
         {
             Time = Time ?? simulation.Time,
             FillRandom = bytes => _ids.NextBytes(bytes),
-            Spawn = simulation.Spawn,
+            Spawn = Spawn ?? simulation.Spawn,
             Report = Events.Add,
             Planted = Planted,
         });
