@@ -16,7 +16,8 @@ internal static class ClusterClient
 
         return Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Scheme == Uri.UriSchemeHttp
             ? new DaemonClient(url, "replicator")
-            : throw new CommandException($"the daemon at {daemon.Where} names '{text}' as its replicator, which is no http://address:port");
+            : throw new CommandException(
+                $"the daemon at {daemon.Where} names '{text}' as its replicator: expected http://address:port");
     }
 
     /// <summary>The replicator beside a daemon; a command that can't do without it is refused.</summary>
@@ -97,6 +98,7 @@ internal static class ClusterClient
         }
 
         return hasCopy ? null : throw new CommandException(
-            $"disk {place.Id} has its primary on host {place.Primary}, whose address is not known: see cloudfs hosts, and bring it back");
+            $"disk {place.Id} has its primary on host {place.Primary}, whose address is not known: "
+            + "see cloudfs hosts, and bring it back");
     }
 }

@@ -202,7 +202,8 @@ internal sealed class DaemonClient : IDisposable
         catch (HttpRequestException unreachable)
         {
             throw new CommandException(unreachable.HttpRequestError == HttpRequestError.ConnectionError
-                ? $"no {_what} answers at {Where}: start one with cloudfs up, or name another{(_what == "daemon" ? "" : " host's daemon")} with --daemon"
+                ? $"no {_what} answers at {Where}: start one with cloudfs up, "
+                + $"or name another{(_what == "daemon" ? "" : " host's daemon")} with --daemon"
                 : $"the {_what} at {Where} broke off: {unreachable.Message}");
         }
 
