@@ -16,7 +16,8 @@ internal static class CliMain
         typeof(NewDiskCommand), typeof(DisksCommand), typeof(InfoCommand), typeof(RenameCommand), typeof(ResizeCommand),
         typeof(DeleteDiskCommand), typeof(ReadCommand), typeof(WriteCommand), typeof(ImportCommand),
         typeof(ExportCommand), typeof(VerifyCommand), typeof(NukeCommand), typeof(UpCommand), typeof(DownCommand),
-        typeof(StatusCommand), typeof(ScrubCommand), typeof(TopCommand),
+        typeof(StatusCommand), typeof(ScrubCommand), typeof(TopCommand), typeof(HostsCommand), typeof(DrainCommand),
+        typeof(ForgetCommand), typeof(MoveCommand), typeof(ReplicasCommand), typeof(SetCommand),
     ];
 
     public static async Task<int> RunAsync(string[] arguments, CommandIo io, CancellationToken cancellation)
@@ -80,6 +81,12 @@ internal static class CliMain
         UpCommand c => LocalVerbs.UpAsync(c, io, cancellation),
         DownCommand c => LocalVerbs.DownAsync(c, io, cancellation),
         StatusCommand c => LocalVerbs.StatusAsync(c, io, cancellation),
+        HostsCommand c => ClusterVerbs.HostsAsync(c, io, cancellation),
+        DrainCommand c => ClusterVerbs.DrainAsync(c, io, cancellation),
+        ForgetCommand c => ClusterVerbs.ForgetAsync(c, io, cancellation),
+        MoveCommand c => ClusterVerbs.MoveAsync(c, io, cancellation),
+        ReplicasCommand c => ClusterVerbs.ReplicasAsync(c, io, cancellation),
+        SetCommand c => DiskVerbs.SetAsync(c, io, cancellation),
         _ => throw new ArgumentOutOfRangeException(nameof(command), command, "a command without a verb"),
     };
 

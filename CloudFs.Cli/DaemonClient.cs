@@ -9,22 +9,29 @@ using CloudFs.Core.Contracts;
 namespace CloudFs.Cli;
 
 /// <summary>
-/// Talks to a daemon over HTTP. Whatever goes wrong becomes a <see cref="CommandException"/> with the daemon's own
-/// line, or with one that says how to reach a daemon.
+/// Talks to a daemon, or to a replicator, over HTTP. Whatever goes wrong becomes a <see cref="CommandException"/> with
+/// its own line, or with one that says how to reach it.
 /// </summary>
 internal sealed class DaemonClient : IDisposable
 {
     public const string DefaultUrl = "http://127.0.0.1:8090";
 
+    // /blocks of a disk whose primary is elsewhere: to a replicator, from there to the primary, and one that moved meanwhile.
+    private const int MaxRedirects = 5;
+
     private const string Variable = "CLOUDFS_DAEMON";
 
     private readonly HttpClient _http;
     private readonly Uri _base;
+    private readonly string _what;
 
-    public DaemonClient(Uri url)
+    /// <param name="url">Where it listens.</param>
+    /// <param name="what">What it is, for lines about it: a daemon, or a replicator.</param>
+    public DaemonClient(Uri url, string what = "daemon")
     {
         _base = url;
-        var handler = new SocketsHttpHandler { UseProxy = false, UseCookies = false, AllowAutoRedirect = false };
+        _what = what;
+        var handler = new SocketsHttpHandler { UseProxy = false, UseCookies = false, MaxAutomaticRedirections = MaxRedirects };
         _http = new HttpClient(handler) { BaseAddress = url, Timeout = Timeout.InfiniteTimeSpan };
     }
 
@@ -56,6 +63,15 @@ internal sealed class DaemonClient : IDisposable
         content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
         using var answer = await SendAsync(new HttpRequestMessage(method, path) { Content = content }, cancellation);
         return await ReadAsync(answer, answerType, cancellation);
+    }
+
+    /// <summary>Sends something that is answered by nothing but success.</summary>
+    public async Task PostAsync<TBody>(
+        string path, TBody body, JsonTypeInfo<TBody> bodyType, CancellationToken cancellation)
+    {
+        var content = new ByteArrayContent(JsonSerializer.SerializeToUtf8Bytes(body, bodyType));
+        content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
+        using var answer = await SendAsync(new HttpRequestMessage(HttpMethod.Post, path) { Content = content }, cancellation);
     }
 
     /// <summary>Asks for something that needs no words.</summary>
@@ -116,6 +132,19 @@ internal sealed class DaemonClient : IDisposable
     public Task<DiskJson> FindDiskAsync(string disk, CancellationToken cancellation) => GetAsync(
         DiskPath(disk), HttpContractsJson.Default.DiskJson, cancellation);
 
+    /// <summary>As <see cref="FindDiskAsync"/>; a disk that is not there is null, with the daemon's line about that.</summary>
+    public async Task<(DiskJson? Disk, string? Refusal)> TryFindDiskAsync(string disk, CancellationToken cancellation)
+    {
+        try
+        {
+            return (await FindDiskAsync(disk, cancellation), null);
+        }
+        catch (CommandException refused) when (refused.Answer == HttpStatusCode.NotFound)
+        {
+            return (null, refused.Message);
+        }
+    }
+
     public static string DiskPath(string disk) => "/disks/" + Uri.EscapeDataString(disk);
 
     /// <summary>Reads a range into memory and gives the version that it is of.</summary>
@@ -173,8 +202,9 @@ internal sealed class DaemonClient : IDisposable
         catch (HttpRequestException unreachable)
         {
             throw new CommandException(unreachable.HttpRequestError == HttpRequestError.ConnectionError
-                ? $"no daemon answers at {Where}: start one with cloudfs up, or name another with --daemon"
-                : $"the daemon at {Where} broke off: {unreachable.Message}");
+                ? $"no {_what} answers at {Where}: start one with cloudfs up, "
+                + $"or name another{(_what == "daemon" ? "" : " host's daemon")} with --daemon"
+                : $"the {_what} at {Where} broke off: {unreachable.Message}");
         }
 
         if (answer.IsSuccessStatusCode)
@@ -184,7 +214,7 @@ internal sealed class DaemonClient : IDisposable
 
         using (answer)
         {
-            throw new CommandException(await ExplainAsync(answer, cancellation));
+            throw new CommandException(await ExplainAsync(answer, cancellation)) { Answer = answer.StatusCode };
         }
     }
 

@@ -14,6 +14,9 @@ internal static class Listing
     public static void Json<T>(TextWriter output, T value, JsonTypeInfo<T> type) =>
         output.WriteLine(JsonSerializer.Serialize(value, type));
 
+    /// <summary>As much of an id as tells it apart for people.</summary>
+    public static string Short(string id) => id.Length > ShortId ? id[..ShortId] : id;
+
     public static void Disks(TextWriter output, IReadOnlyList<DiskJson> disks)
     {
         Table(
@@ -21,7 +24,7 @@ internal static class Listing
             ["ID", "NAME", "SIZE", "DATA", "LSN", "ROLE", "HEALTH"],
             [.. disks.Select(disk => new[]
             {
-                disk.Id[..ShortId],
+                Short(disk.Id),
                 disk.Name ?? "-",
                 SizeText.Format(disk.Size),
                 SizeText.Format(disk.LiveBytes),
@@ -38,6 +41,11 @@ internal static class Listing
         Field("size", $"{SizeText.Format(disk.Size)} ({Number(disk.Size)} bytes)");
         Field("durability", disk.Durability);
         Field("role", disk.Writable ? disk.Role : disk.Role + ", read-only");
+        if (disk.State is { } state)
+        {
+            Field("state", disk.StateReason is { Length: > 0 } why ? $"{state}: {why}" : state);
+        }
+
         Field("head", $"{disk.Head} at LSN {Number(disk.Lsn)}");
         if (disk.Newest != disk.Head)
         {
@@ -61,6 +69,8 @@ internal static class Listing
             var last = damage.Offset + damage.Length - 1;
             Field("damaged", $"bytes {Number(damage.Offset)}-{Number(last)}: {damage.Reason}");
         }
+
+        ClusterListing.Replicas(output, disk);
 
         void Field(string name, string value) => output.WriteLine($"{name,-12}{value}");
     }
@@ -130,7 +140,7 @@ internal static class Listing
     }
 
     /// <summary>Columns as wide as their widest cell, two spaces apart, no space at the end of a line.</summary>
-    private static void Table(TextWriter output, string[] head, IReadOnlyList<string[]> rows)
+    public static void Table(TextWriter output, string[] head, IReadOnlyList<string[]> rows)
     {
         var widths = head.Select((cell, i) => rows.Select(row => row[i].Length).Append(cell.Length).Max()).ToArray();
         foreach (var row in rows.Prepend(head))

@@ -31,7 +31,7 @@ internal abstract class DiskCommand : DaemonCommand
 [Verb("newdisk", HelpText = "Make a disk; its id is printed alone on standard output.")]
 internal sealed class NewDiskCommand : DaemonCommand
 {
-    [Value(0, MetaName = "replicas", HelpText = "On how many hosts it is kept. Default 1.")]
+    [Value(0, MetaName = "replicas", HelpText = "On how many hosts it is kept. Default 3 in a cluster, else 1.")]
     public int? Replicas { get; set; }
 
     [Option("size", MetaValue = "SIZE", HelpText = "Its size: 512M, 64G, 1T. Default 8G.")]

@@ -12,8 +12,8 @@ internal static class DataVerbs
 
     public static async Task ReadAsync(ReadCommand command, CommandIo io, CancellationToken cancellation)
     {
-        using var daemon = DaemonClient.For(command.Daemon, io);
-        var disk = await daemon.FindDiskAsync(command.Disk, cancellation);
+        var (daemon, disk) = await ClusterClient.FindDiskAsync(command.Daemon, command.Disk, io, cancellation);
+        using var closing = daemon;
         var offset = Offset(command.Offset, disk);
         var length = command.Length is null ? disk.Size - offset : Sizes.Parse("--length", command.Length);
         if (length > disk.Size - offset)
@@ -30,8 +30,8 @@ internal static class DataVerbs
 
     public static async Task WriteAsync(WriteCommand command, CommandIo io, CancellationToken cancellation)
     {
-        using var daemon = DaemonClient.For(command.Daemon, io);
-        var disk = await daemon.FindDiskAsync(command.Disk, cancellation);
+        var (daemon, disk) = await ClusterClient.FindDiskAsync(command.Daemon, command.Disk, io, cancellation);
+        using var closing = daemon;
         var offset = Offset(command.Offset, disk);
         using var progress = new Progress(io, null, TimeProvider.System);
         await using var input = io.OpenInput();
@@ -69,8 +69,8 @@ internal static class DataVerbs
 
     public static async Task ImportAsync(ImportCommand command, CommandIo io, CancellationToken cancellation)
     {
-        using var daemon = DaemonClient.For(command.Daemon, io);
-        var disk = await daemon.FindDiskAsync(command.Disk, cancellation);
+        var (daemon, disk) = await ClusterClient.FindDiskAsync(command.Daemon, command.Disk, io, cancellation);
+        using var closing = daemon;
         using var image = ImageInput.Open(command.File, io);
         if (image.Length > disk.Size)
         {
@@ -87,8 +87,8 @@ internal static class DataVerbs
 
     public static async Task ExportAsync(ExportCommand command, CommandIo io, CancellationToken cancellation)
     {
-        using var daemon = DaemonClient.For(command.Daemon, io);
-        var disk = await daemon.FindDiskAsync(command.Disk, cancellation);
+        var (daemon, disk) = await ClusterClient.FindDiskAsync(command.Daemon, command.Disk, io, cancellation);
+        using var closing = daemon;
         using var progress = new Progress(io, disk.Size, TimeProvider.System);
         var export = new Export(daemon, disk.Id, progress);
         if (command.File == "-")
