@@ -38,8 +38,7 @@ up() {
     timeout 60 ceph osd pool create rbd 16 16
     await 'timeout 5 ceph osd stat | grep -q "2 up"'
     timeout 60 rbd create --size "$((bytes >> 20))" --image-feature layering rbd/disk
-    qemu-nbd --fork --pid-file="$dir/front.pid" --persistent --shared=8 --format=raw --cache=writeback --socket="$socket" \
-        "rbd:rbd/disk:conf=$CEPH_CONF"
+    front --format=raw "rbd:rbd/disk:conf=$CEPH_CONF"
 } >"$log" 2>&1
 
 # An OSD closes its store for some seconds.

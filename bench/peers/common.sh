@@ -45,3 +45,10 @@ end_all() {
     done
     rm -f "$@"
 }
+
+# front WORDS...: qemu-nbd at the socket. Not by --fork, which waits until whatever libgfapi starts has closed its output.
+front() {
+    setsid qemu-nbd --pid-file="$dir/front.pid" --persistent --shared=8 --cache=writeback --socket="$socket" "$@" \
+        </dev/null >"$dir.front.log" 2>&1 &
+    await '[ -s "$dir/front.pid" ] && [ -S "$socket" ]'
+}

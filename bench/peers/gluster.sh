@@ -27,8 +27,7 @@ up() {
     gluster --mode=script volume set $volume cluster.self-heal-daemon off
     gluster --mode=script volume start $volume
     await "qemu-img create -q -f raw gluster+tcp://$host/$volume/disk.img $bytes"
-    qemu-nbd --fork --pid-file="$dir/front.pid" --persistent --shared=8 --format=raw --cache=writeback --socket="$socket" \
-        "gluster+tcp://$host/$volume/disk.img"
+    front --format=raw "gluster+tcp://$host/$volume/disk.img"
     # Bricks are glusterd's children no more; their pids are wanted for their memory, their time, and their end.
     pgrep -f "^/[^ ]*glusterfsd .*-s $host --volfile-id $volume\\." | nl -w1 | while read -r number pid; do
         echo "$pid" >"$dir/brick$number.pid"

@@ -10,7 +10,7 @@ up() {
     truncate -s "$bytes" "$dir/first.img" "$dir/second.img"
     qemu-nbd --fork --pid-file="$dir/second.pid" --persistent --shared=8 --export-name=copy --format=raw --cache=writeback \
         --socket="$dir/second.sock" "$dir/second.img"
-    qemu-nbd --fork --pid-file="$dir/front.pid" --persistent --shared=8 --cache=writeback --socket="$socket" --image-opts \
+    front --image-opts \
         "driver=quorum,vote-threshold=2,read-pattern=fifo,$(child 0 first.img),children.1.driver=raw,children.1.file.driver=nbd,$(other 1)"
 }
 
