@@ -239,8 +239,9 @@ def measure_catch_up(place, size=1 << 30, limit=600):
     loopback meanwhile (all of it, so the machine must be at rest) for each byte that changed.
     """
     server = Cluster(place, "catch-up", 3)
+    server.size = max(server.size, size)
     try:
-        server.start("unix").load(fill_words(max(server.size, size)))
+        server.start("unix").load(fill_words(server.size))
         other = server.others()[0]
         os.kill(json.loads(server.get("/host", other))["pid"], signal.SIGTERM)
         server.load(("--rw=randwrite", "--bs=64k", "--iodepth=8", "--size=%d" % server.size, "--io_size=%d" % size, "--end_fsync=1"))
