@@ -41,7 +41,8 @@ cleanup() {
     fi
     # What is still mounted below would be emptied, not removed.
     if awk -v under="$work/" 'index($2, under) == 1 { found = 1 } END { exit !found }' /proc/mounts; then
-        awk -v under="$work/" 'index($2, under) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mounted; do umount "$mounted"; done
+        awk -v under="$work/" 'index($2, under) == 1 { print $2 }' /proc/mounts | sort -r |
+            while read -r mounted; do umount "$mounted"; done
     fi
     rm -rf --one-file-system "$work"
     exit $status
@@ -84,8 +85,8 @@ start_engine() {
 make_base() {
     local dotnet
     dotnet=$(dirname "$(readlink -f "$(command -v dotnet)")")
-    debootstrap --variant=minbase --include=libssl3,libstdc++6,zlib1g bookworm "$work/base" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" \
-        >"$work/debootstrap.log" 2>&1 || fail "debootstrap: $(tail -n 3 "$work/debootstrap.log")"
+    debootstrap --variant=minbase --include=libssl3,libstdc++6,zlib1g bookworm "$work/base" \
+        "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$work/debootstrap.log" 2>&1 || fail "debootstrap: $(tail -n 3 "$work/debootstrap.log")"
     # With vfs every layer is a copy of all that is below it.
     rm -rf "$work"/base/var/cache/apt/* "$work"/base/var/lib/apt/lists/* "$work"/base/usr/share/{doc,man,locale}
     mkdir -p "$work/base/usr/share/dotnet/shared"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # bench/peers/ceph.sh up|down DIR SOCKET BYTES: Ceph with a monitor and two OSDs (bluestore, each on a file) on loopback, a pool of
-# size 2 that answers when both have it, behind a qemu-nbd that reaches it by librbd. No passwords and no manager, for they serve no request.
+# size 2 that answers when both have it, behind a qemu-nbd that reaches it by librbd. No passwords and no manager: they serve no
+# request.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 export CEPH_CONF=$dir/ceph.conf

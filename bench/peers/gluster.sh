@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # bench/peers/gluster.sh up|down DIR SOCKET BYTES: GlusterFS with two bricks on this machine, on loopback, behind a qemu-nbd that
-# reaches it by libgfapi. A brick's host must have a name that is neither localhost nor an address, so this wants one of 127.0.0.1: HOST, or the
-# first such in /etc/hosts. Root, because glusterd insists on /var/run/gluster and /var/log/glusterfs.
+# reaches it by libgfapi. A brick's host must have a name that is neither localhost nor an address, so this wants one of 127.0.0.1:
+# HOST_NAME, or the last such in /etc/hosts. Root, because glusterd insists on /var/run/gluster and /var/log/glusterfs.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 volume=cloudfs-bench
