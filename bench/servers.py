@@ -102,16 +102,22 @@ class Server:
     def load(self, words):
         return run_fio(("--ioengine=nbd", "--uri=" + self.uri(), *words))
 
+    def cpu(self):
+        return cpu_seconds(self.pid)
+
+    def resident(self):
+        return resident_bytes(self.pid)
+
     def measure(self, words):
         """A run of fio with what it cost the server: CPU over the run, the most memory during it."""
-        most, done = [resident_bytes(self.pid)], threading.Event()
+        most, done = [self.resident()], threading.Event()
 
         def watch():
             while not done.wait(0.2):
-                most.append(resident_bytes(self.pid))
+                most.append(self.resident())
 
         watcher = threading.Thread(target=watch, daemon=True)
-        before = cpu_seconds(self.pid)
+        before = self.cpu()
         watcher.start()
         try:
             found = self.load(words)
@@ -119,7 +125,7 @@ class Server:
         finally:
             done.set()
             watcher.join()
-        found["server_cpu_seconds"] = cpu_seconds(self.pid) - before
+        found["server_cpu_seconds"] = self.cpu() - before
         found["cpu_s_per_gib"] = found["server_cpu_seconds"] / (found["bytes"] / 2**30)
         found["rss_mib"] = max(most) / 2**20
         return found

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sees to it that the system's packages for a purpose are there: system-packages.sh run|test|bench
+# Sees to it that the system's packages for a purpose are there: system-packages.sh run|test|bench|bench-cluster|deploy
 #
 # Quick and silent when they are. Otherwise it says what it installs, and installs it where it may (Debian and its
 # kin, as root or with a sudo that asks for nothing); where it may not, it says what is missing and what for. It
@@ -12,6 +12,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 say() { printf 'packages: %s\n' "$*"; }
 
 purpose=${1:-}
+wanted_files=()
 
 # Each purpose: "package:commands that it brings" of all that is wanted, and what must be there in the end (in one
 # word, a|b: either will do).
@@ -33,8 +34,21 @@ bench)
         util-linux:losetup)
     needed=(fio nbdkit python3 curl)
     ;;
+bench-cluster)
+    # The peers are many packages; the suite leaves out the one that is not there. Their qemu drivers bring no command.
+    wanted=(fio:fio qemu-utils:qemu-nbd,qemu-img python3:python3 curl:curl util-linux:findmnt
+        glusterfs-server:glusterd glusterfs-client:glusterfs ceph-mon:ceph-mon ceph-osd:ceph-osd ceph-common:ceph,rbd)
+    wanted_files=(qemu-block-extra:block-rbd.so,block-gluster.so)
+    needed=(fio python3 curl)
+    ;;
+deploy)
+    # Which packages have docker and compose depends on the release; the older compose stands alone.
+    wanted=(docker.io:dockerd debootstrap:debootstrap systemd:systemd-analyze python3:python3 curl:curl)
+    docker compose version >/dev/null 2>&1 || wanted+=(docker-compose:docker-compose)
+    needed=(dockerd docker debootstrap systemd-analyze python3 curl)
+    ;;
 *)
-    echo "usage: system-packages.sh run|test|bench" >&2
+    echo "usage: system-packages.sh run|test|bench|bench-cluster|deploy" >&2
     exit 2
     ;;
 esac
@@ -48,6 +62,16 @@ missing_packages() {
         IFS=, read -ra commands <<<"${entry#*:}"
         for command in "${commands[@]}"; do
             if ! have "$command"; then
+                echo "${entry%%:*}"
+                break
+            fi
+        done
+    done
+    # Libraries that qemu loads: package:files.
+    for entry in ${wanted_files[@]+"${wanted_files[@]}"}; do
+        IFS=, read -ra commands <<<"${entry#*:}"
+        for command in "${commands[@]}"; do
+            if ! compgen -G "/usr/lib/*/qemu/$command" >/dev/null; then
                 echo "${entry%%:*}"
                 break
             fi
