@@ -87,6 +87,7 @@ internal sealed class Following(ReplicationHub hub, Group group, PeerLink link, 
         }
 
         group.NoteCommitted(committed);
+        NoteProgress();
         if (flags.HasFlag(EntriesFlags.Sync) && group.Disk is { } disk)
         {
             // Where nothing else has arrived, this loop has nothing else to do than to wait for the device.
@@ -120,7 +121,8 @@ internal sealed class Following(ReplicationHub hub, Group group, PeerLink link, 
     {
         if (!IsEnded && IsAgreed)
         {
-            Link.Ready(this);
+            Link.Ready(this, isSentSoon: true);
+            Link.SendNow();
         }
     }
 

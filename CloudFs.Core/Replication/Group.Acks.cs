@@ -55,8 +55,11 @@ internal sealed partial class Group
         return waiting.IsCompleted ? waiting : new ValueTask<IoStatus>(waiting.AsTask().WaitAsync(cancellation));
     }
 
-    public ValueTask<IoStatus> ReceivedAsync(ulong lsn) =>
-        WaitAsync(lsn, DurabilityNow == Durability.Async ? AckLevel.Serving : AckLevel.Received);
+    public ValueTask<IoStatus> ReceivedAsync(ulong lsn)
+    {
+        SendNow(isSync: false);
+        return WaitAsync(lsn, DurabilityNow == Durability.Async ? AckLevel.Serving : AckLevel.Received);
+    }
 
     public ValueTask<IoStatus> DurableAsync(ulong lsn) =>
         WaitAsync(lsn, DurabilityNow == Durability.Async ? AckLevel.Leased : AckLevel.Committed);
@@ -67,6 +70,7 @@ internal sealed partial class Group
     {
         if (DurabilityNow == Durability.Async)
         {
+            SendNow(isSync: false);
             return;
         }
 
@@ -74,13 +78,14 @@ internal sealed partial class Group
         {
             if (lsn <= _syncWanted)
             {
+                // Whoever wanted it sends it.
                 return;
             }
 
             _syncWanted = lsn;
         }
 
-        WakeFeeds();
+        SendNow(isSync: true);
     }
 
     void Disks.IDiskGroup.OnDurable(ulong lsn, Id160 id)
@@ -311,7 +316,7 @@ internal sealed partial class Group
 
         return level switch
         {
-            AckLevel.Received => _received >= lsn || _committed >= lsn,
+            AckLevel.Received => _received >= lsn || _committed >= lsn || DrawReceived() >= lsn,
             AckLevel.Committed => _committed >= lsn,
             AckLevel.Leased => _durable >= lsn,
             _ => true,
@@ -356,15 +361,13 @@ internal sealed partial class Group
         var wasServing = _isServing;
         CommitViews();
         var data = ulong.MaxValue;
-        var received = ulong.MaxValue;
         foreach (var view in _views)
         {
             data = Math.Min(data, Quorum.ReachedBy(view.Replicas, withWitnesses: false, DurableOf));
-            received = Math.Min(received, Quorum.ReachedBy(view.Replicas, withWitnesses: false, ReceivedOf));
         }
 
         var pending = _views.FindIndex(view => view.Lsn > _viewCommitted);
-        _received = Math.Max(_received, received);
+        DrawReceived();
         _committed = Math.Max(_committed, pending < 0 ? data : Math.Min(data, _views[pending].Lsn - 1));
         if (pending < 0)
         {
@@ -374,6 +377,19 @@ internal sealed partial class Group
         }
 
         return (_committed > before, shown, _isServing != wasServing);
+    }
+
+    /// <summary>What a majority has received, this host included, whose newest entry nobody has to tell. Under the lock.</summary>
+    private ulong DrawReceived()
+    {
+        var received = ulong.MaxValue;
+        foreach (var view in _views)
+        {
+            received = Math.Min(received, Quorum.ReachedBy(view.Replicas, withWitnesses: false, ReceivedOf));
+        }
+
+        _received = Math.Max(_received, received);
+        return _received;
     }
 
     /// <summary>

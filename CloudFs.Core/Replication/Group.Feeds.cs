@@ -75,11 +75,55 @@ internal sealed partial class Group
             _hub.Changed();
         }
 
-        first?.Link.Ready(first);
-        second?.Link.Ready(second);
+        // Whoever appended waits for the others next, and sends then: not under the locks that are held here.
+        first?.Link.Ready(first, isSentSoon: true);
+        second?.Link.Ready(second, isSentSoon: true);
         foreach (var feed in more ?? [])
         {
-            feed.Link.Ready(feed);
+            feed.Link.Ready(feed, isSentSoon: true);
+        }
+    }
+
+    /// <summary>What was appended leaves now, on this thread.</summary>
+    private void SendNow(bool isSync)
+    {
+        PeerLink? first = null;
+        PeerLink? second = null;
+        List<PeerLink>? more = null;
+        lock (_lock)
+        {
+            foreach (var member in _members.Values)
+            {
+                if (member.Feed is not { IsDetached: false } feed)
+                {
+                    continue;
+                }
+
+                if (isSync)
+                {
+                    feed.Link.Ready(feed, isSentSoon: true);
+                }
+
+                if (first is null)
+                {
+                    first = feed.Link;
+                }
+                else if (second is null)
+                {
+                    second = feed.Link;
+                }
+                else
+                {
+                    (more ??= []).Add(feed.Link);
+                }
+            }
+        }
+
+        first?.SendNow();
+        second?.SendNow();
+        foreach (var link in more ?? [])
+        {
+            link.SendNow();
         }
     }
 

@@ -57,6 +57,10 @@ internal sealed class PeerLink : IDisposable
     private readonly CancellationTokenSource _ended = new();
     private FrameWriter _control = new();
     private FrameWriter _spare = new();
+
+    /// <summary>1 while somebody sends; what is collected is theirs.</summary>
+    private int _turn;
+    private readonly FrameWriter _sending = new();
     private uint _nextRequest;
     private bool _isClosed;
 
@@ -180,20 +184,21 @@ internal sealed class PeerLink : IDisposable
         _wake.Set();
     }
 
-    /// <summary>A source has something.</summary>
-    public void Ready(LinkSource source)
+    /// <summary>A source has something. With <paramref name="isSentSoon"/> the caller, or who comes behind it, calls <see cref="SendNow"/>.</summary>
+    public void Ready(LinkSource source, bool isSentSoon = false)
     {
-        if (!source.TryQueue())
+        if (source.TryQueue())
         {
-            return;
+            lock (_lock)
+            {
+                _ready.Enqueue(source);
+            }
         }
 
-        lock (_lock)
+        if (!isSentSoon)
         {
-            _ready.Enqueue(source);
+            _wake.Set();
         }
-
-        _wake.Set();
     }
 
     /// <summary>Asks the other end; gives its answer.</summary>
@@ -365,26 +370,70 @@ internal sealed class PeerLink : IDisposable
         }
     }
 
+    /// <summary>
+    /// Sends what there is on this thread, where nobody else is at it: for who has just put something in, and waits for the answer next. Never throws, and
+    /// does not wait for the other end: what it does not take at once goes on by itself.
+    /// </summary>
+    public void SendNow()
+    {
+        if (Interlocked.CompareExchange(ref _turn, 1, 0) == 0)
+        {
+            _ = SendTurnAsync();
+        }
+    }
+
     private async Task WriteAsync()
     {
-        var sending = new FrameWriter();
         try
         {
             while (!_ended.IsCancellationRequested)
             {
                 await _wake.WaitAsync(_ended.Token);
-                while (Collect(sending))
+                if (Interlocked.CompareExchange(ref _turn, 1, 0) == 0)
                 {
-                    await _channel.SendAsync(sending.Written, _ended.Token);
-                    Volatile.Write(ref _sent, _sent + sending.Count);
-                    sending.Clear();
+                    await SendTurnAsync();
                 }
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // The reading loop meets the same, and tells.
+            Break();
+        }
+    }
+
+    /// <summary>Sends until nothing is left, and passes the turn on. Ends the link where it can't; never throws.</summary>
+    private async Task SendTurnAsync()
+    {
+        try
+        {
+            while (Collect(_sending))
+            {
+                await _channel.SendAsync(_sending.Written, _ended.Token);
+                Volatile.Write(ref _sent, _sent + _sending.Count);
+                _sending.Clear();
             }
         }
         catch (Exception e) when (e is IOException or OperationCanceledException or ObjectDisposedException)
         {
-            // The reading loop meets the same, and tells.
+            // The reading loop meets the same, and tells. Nobody gets the turn any more.
             Break();
+            return;
+        }
+
+        Volatile.Write(ref _turn, 0);
+        if (HasWork())
+        {
+            // It came when the turn was still taken.
+            _wake.Set();
+        }
+    }
+
+    private bool HasWork()
+    {
+        lock (_lock)
+        {
+            return _ready.Count > 0 || _control.Count > 0;
         }
     }
 
