@@ -136,6 +136,15 @@ internal sealed partial class Group
         }
     }
 
+    /// <summary>The newest entry that is durable on a replica.</summary>
+    public ulong DurableOn(Id160 host)
+    {
+        lock (_lock)
+        {
+            return _members.GetValueOrDefault(host)?.Durable ?? 0;
+        }
+    }
+
     /// <summary>True when entries lie here that the device has not made durable for so long: the log hangs.</summary>
     public bool HasHung(long now, long limit)
     {

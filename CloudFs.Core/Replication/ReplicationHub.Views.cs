@@ -10,6 +10,7 @@ public sealed partial class ReplicationHub
     private static readonly TimeSpan AskPatience = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan CandidacyRetry = TimeSpan.FromSeconds(0.5);
     private static readonly TimeSpan MovePatience = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan MovePoll = TimeSpan.FromMilliseconds(5);
 
     /// <summary>On the primary: a host may copy the disk, and is named in a new view once it has caught up. Returns at once.</summary>
     public ValueTask AddReplicaAsync(Id160 disk, Replica replica, CancellationToken cancellation)
@@ -125,6 +126,17 @@ public sealed partial class ReplicationHub
             if (status != IoStatus.Ok || head.Lsn != lsn)
             {
                 throw new RefusalException(Refusal.Unavailable, $"what was written last could not be made durable on the others ({status})");
+            }
+
+            // A majority has it; the one that goes on must, too.
+            for (var tries = 0; group.DurableOn(to) < lsn; tries++)
+            {
+                if (tries * MovePoll > MovePatience)
+                {
+                    throw new RefusalException(Refusal.Unavailable, $"host {to} is at LSN {group.DurableOn(to)}, not {lsn}: wait until it is in step");
+                }
+
+                await Task.Delay(MovePoll, _services.Runtime.Time, cancellation);
             }
 
             isKnown = false;
