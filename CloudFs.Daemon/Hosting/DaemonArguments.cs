@@ -53,6 +53,10 @@ internal sealed class DaemonArguments
         HelpText = "From one scrub to the next: 12h, 7d; 0: only when asked. Default 7d.")]
     public string? ScrubInterval { get; set; }
 
+    [Option("lease", MetaValue = "TIME",
+        HelpText = "How long a primary may answer without hearing from its replicas, and they wait before another does: 1s to 60s. Default 3s.")]
+    public string? Lease { get; set; }
+
     [Option("log-format", MetaValue = "text|json", HelpText = "How log lines look on standard error. Default text.")]
     public string? LogFormat { get; set; }
 

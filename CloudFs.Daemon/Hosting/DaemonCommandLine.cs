@@ -145,7 +145,21 @@ internal static class DaemonCommandLine
             return $"--history-min {given.HistoryMin}: expected a length of time such as 30m, 1h or 2d, or 0";
         }
 
-        options = options with { IndexCacheBytes = indexCache, ReadCacheBytes = readCache, HistoryMin = historyMin };
+        var lease = options.Lease;
+        if (given.Lease is not null
+            && (!DurationText.TryParse(given.Lease, out lease) || lease < DaemonOptions.MinLease || lease > DaemonOptions.MaxLease))
+        {
+            return $"--lease {given.Lease}: expected a length of time from {DaemonOptions.MinLease.TotalSeconds:0}s to "
+                + $"{DaemonOptions.MaxLease.TotalSeconds:0}s, such as 3s";
+        }
+
+        options = options with
+        {
+            IndexCacheBytes = indexCache,
+            ReadCacheBytes = readCache,
+            HistoryMin = historyMin,
+            Lease = lease,
+        };
         return null;
     }
 

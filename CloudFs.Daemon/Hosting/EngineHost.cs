@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using CloudFs.Core.Devices;
 using CloudFs.Core.Engine;
 using CloudFs.Core.Primitives;
+using CloudFs.Daemon.Links;
 
 namespace CloudFs.Daemon.Hosting;
 
@@ -33,10 +34,12 @@ internal sealed partial class EngineHost(DaemonOptions options, ILogger<EngineHo
             HistoryMin = options.HistoryMin,
             ScrubRate = options.ScrubRate,
             ScrubInterval = options.ScrubInterval,
+            Dialer = new LinkDialler(),
+            Lease = options.Lease,
         };
         var runtime = new EngineRuntime
         {
-            Time = TimeProvider.System,
+            Time = new BootTimeProvider(),
             FillRandom = RandomNumberGenerator.Fill,
             Spawn = SpawnAsync,
             Report = Report,

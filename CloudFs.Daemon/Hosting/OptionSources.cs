@@ -26,6 +26,7 @@ internal static class OptionSources
             ("history-min", a => a.HistoryMin, (a, v) => a.HistoryMin = v),
             ("scrub-rate", a => a.ScrubRate, (a, v) => a.ScrubRate = v),
             ("scrub-interval", a => a.ScrubInterval, (a, v) => a.ScrubInterval = v),
+            ("lease", a => a.Lease, (a, v) => a.Lease = v),
             ("log-format", a => a.LogFormat, (a, v) => a.LogFormat = v),
         ];
 
