@@ -54,7 +54,8 @@ internal sealed class DaemonArguments
     public string? ScrubInterval { get; set; }
 
     [Option("lease", MetaValue = "TIME",
-        HelpText = "How long a primary may answer without hearing from its replicas, and they wait before another does: 1s to 60s. Default 3s.")]
+        HelpText = "How long a primary may answer after its replicas were last heard of; so long a disk on several hosts waits when its "
+            + "primary restarts. The same on all hosts. Default 3s, at least 1s.")]
     public string? Lease { get; set; }
 
     [Option("log-format", MetaValue = "text|json", HelpText = "How log lines look on standard error. Default text.")]

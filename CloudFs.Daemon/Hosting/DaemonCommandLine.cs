@@ -147,10 +147,9 @@ internal static class DaemonCommandLine
 
         var lease = options.Lease;
         if (given.Lease is not null
-            && (!DurationText.TryParse(given.Lease, out lease) || lease < DaemonOptions.MinLease || lease > DaemonOptions.MaxLease))
+            && (!DurationText.TryParse(given.Lease, out lease) || lease < TimeSpan.FromSeconds(1) || lease > TimeSpan.FromMinutes(1)))
         {
-            return $"--lease {given.Lease}: expected a length of time from {DaemonOptions.MinLease.TotalSeconds:0}s to "
-                + $"{DaemonOptions.MaxLease.TotalSeconds:0}s, such as 3s";
+            return $"--lease {given.Lease}: expected a length of time from 1s to 60s";
         }
 
         options = options with

@@ -22,14 +22,6 @@ internal sealed record DaemonOptions
 
     public const int DefaultNbdPort = 10809;
 
-    public static readonly TimeSpan DefaultLease = TimeSpan.FromSeconds(3);
-
-    /// <summary>Heartbeats come several times a lease: a shorter one would lapse by a busy machine's hiccup.</summary>
-    public static readonly TimeSpan MinLease = TimeSpan.FromSeconds(1);
-
-    /// <summary>A disk stands still for so long when its primary restarts.</summary>
-    public static readonly TimeSpan MaxLease = TimeSpan.FromSeconds(60);
-
     public required string DevicePath { get; init; }
 
     /// <summary>The size that the device's file is to have, or null for the size it has.</summary>
@@ -66,8 +58,8 @@ internal sealed record DaemonOptions
     /// <summary>From the beginning of one scrub to the next; zero: only when asked.</summary>
     public TimeSpan ScrubInterval { get; init; } = TimeSpan.FromDays(7);
 
-    /// <summary>How long a primary's lease lasts, and an answer to its heartbeat holds this host back.</summary>
-    public TimeSpan Lease { get; init; } = DefaultLease;
+    /// <summary>How long a primary's lease lasts (PROTOCOL.md, 18): so long a disk waits when its primary restarts.</summary>
+    public TimeSpan Lease { get; init; } = TimeSpan.FromSeconds(3);
 
     public bool Insecure { get; init; }
 

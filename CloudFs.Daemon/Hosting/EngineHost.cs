@@ -39,7 +39,7 @@ internal sealed partial class EngineHost(DaemonOptions options, ILogger<EngineHo
         };
         var runtime = new EngineRuntime
         {
-            Time = new BootTimeProvider(),
+            Time = BootTimeProvider.Instance,
             FillRandom = RandomNumberGenerator.Fill,
             Spawn = SpawnAsync,
             Report = Report,

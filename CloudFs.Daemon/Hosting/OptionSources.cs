@@ -24,9 +24,9 @@ internal static class OptionSources
             ("index-cache", a => a.IndexCache, (a, v) => a.IndexCache = v),
             ("read-cache", a => a.ReadCache, (a, v) => a.ReadCache = v),
             ("history-min", a => a.HistoryMin, (a, v) => a.HistoryMin = v),
+            ("lease", a => a.Lease, (a, v) => a.Lease = v),
             ("scrub-rate", a => a.ScrubRate, (a, v) => a.ScrubRate = v),
             ("scrub-interval", a => a.ScrubInterval, (a, v) => a.ScrubInterval = v),
-            ("lease", a => a.Lease, (a, v) => a.Lease = v),
             ("log-format", a => a.LogFormat, (a, v) => a.LogFormat = v),
         ];
 
