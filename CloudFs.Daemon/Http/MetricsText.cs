@@ -16,7 +16,7 @@ internal sealed class MetricsText
 
     public void Gauge(string name, string help, double value) => Sample(name, "gauge", help, value);
 
-    /// <summary>Begins a metric whose samples differ by a label; <see cref="Labelled(string, string, string, double)"/> adds each.</summary>
+    /// <summary>Begins a metric whose samples differ by labels; <see cref="Labelled(string, string, string, double)"/> adds each.</summary>
     public void Begin(string name, string type, string help)
     {
         _text.Append("# HELP ").Append(name).Append(' ').Append(help).Append('\n');

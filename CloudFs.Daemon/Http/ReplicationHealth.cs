@@ -6,8 +6,8 @@ using CloudFs.Daemon.Hosting;
 namespace CloudFs.Daemon.Http;
 
 /// <summary>
-/// What is wrong with disks on several hosts, for <c>/healthz</c>: counted, and the first ones named, since a host that goes away takes a thousand
-/// disks with it. Pure.
+/// What is wrong with disks on several hosts, for <c>/healthz</c>: counted, and the first ones named, since a host that goes away takes
+/// a thousand disks with it. Pure.
 /// </summary>
 internal static class ReplicationHealth
 {

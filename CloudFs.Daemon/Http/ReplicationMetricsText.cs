@@ -12,7 +12,7 @@ internal readonly record struct ReplicationTotals(
     int Links, long SentBytes, long ReceivedBytes, long HealedPages, int WaitingRequests);
 
 /// <summary>
-/// Replication's lines of <c>/metrics</c>: sums and maxima, since a host has a thousand disks; <c>/disks</c> and <c>/cluster</c> tell of each.
+/// Replication's lines of <c>/metrics</c>: sums and maxima, since a host has a thousand disks; <c>/cluster</c> tells of each.
 /// </summary>
 internal static class ReplicationMetricsText
 {

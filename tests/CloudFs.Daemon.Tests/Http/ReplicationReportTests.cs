@@ -70,7 +70,10 @@ public sealed class ReplicationReportTests
         var lagging = Primary(1, GroupState.Serving, ReplicaState.Primary, ReplicaState.CatchingUp, ReplicaState.Away);
         lagging = lagging with
         {
-            Replicas = [.. lagging.Replicas.Select((replica, i) => replica with { LagEntries = (ulong)i * 10, LagBytes = (ulong)i * 4096 })],
+            Replicas =
+            [
+                .. lagging.Replicas.Select((replica, i) => replica with { LagEntries = (ulong)i * 10, LagBytes = (ulong)i * 4096 }),
+            ],
         };
         var text = new MetricsText();
         ReplicationMetricsText.Add(
