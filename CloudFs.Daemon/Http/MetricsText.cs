@@ -16,7 +16,7 @@ internal sealed class MetricsText
 
     public void Gauge(string name, string help, double value) => Sample(name, "gauge", help, value);
 
-    /// <summary>Begins a metric whose samples differ by a label; <see cref="Labelled"/> adds each.</summary>
+    /// <summary>Begins a metric whose samples differ by labels; <see cref="Labelled(string, string, string, double)"/> adds each.</summary>
     public void Begin(string name, string type, string help)
     {
         _text.Append("# HELP ").Append(name).Append(' ').Append(help).Append('\n');
@@ -25,13 +25,16 @@ internal sealed class MetricsText
 
     public void Labelled(string name, string label, string labelValue, double value)
     {
-        _text.Append(name).Append('{').Append(label).Append("=\"");
-        foreach (var c in labelValue)
-        {
-            _text.Append(c switch { '\\' => "\\\\", '"' => "\\\"", '\n' => "\\n", _ => c.ToString() });
-        }
+        AppendLabel(_text.Append(name).Append('{'), label, labelValue);
+        _text.Append("} ").Append(Number(value)).Append('\n');
+    }
 
-        _text.Append("\"} ").Append(Number(value)).Append('\n');
+    /// <summary>A sample that two labels tell apart.</summary>
+    public void Labelled(string name, string first, string firstValue, string second, string secondValue, double value)
+    {
+        AppendLabel(_text.Append(name).Append('{'), first, firstValue);
+        AppendLabel(_text.Append(','), second, secondValue);
+        _text.Append("} ").Append(Number(value)).Append('\n');
     }
 
     /// <summary>One of a histogram's sets of buckets, told apart by a label; its times in seconds.</summary>
@@ -57,6 +60,17 @@ internal sealed class MetricsText
     {
         Begin(name, type, help);
         _text.Append(name).Append(' ').Append(Number(value)).Append('\n');
+    }
+
+    private static void AppendLabel(StringBuilder text, string label, string value)
+    {
+        text.Append(label).Append("=\"");
+        foreach (var c in value)
+        {
+            text.Append(c switch { '\\' => "\\\\", '"' => "\\\"", '\n' => "\\n", _ => c.ToString() });
+        }
+
+        text.Append('"');
     }
 
     private static string Number(double value) => value.ToString("R", CultureInfo.InvariantCulture);

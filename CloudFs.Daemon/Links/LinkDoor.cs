@@ -9,8 +9,8 @@ namespace CloudFs.Daemon.Links;
 
 /// <summary>
 /// Listens in place of the HTTP server's own transport, and looks at the first bytes of each connection: one that asks for a link is
-/// served on its bare socket, by a thread that waits in the kernel; every other goes to the HTTP server, untouched. A link's latency is each replicated
-/// write's, and through the server's event loop, pipes and pool a round trip takes several times as long.
+/// served on its bare socket, by a thread that waits in the kernel; every other goes to the HTTP server, untouched. A link's latency
+/// is each replicated write's, and through the server's event loop, pipes and pool a round trip takes several times as long.
 /// </summary>
 internal sealed class LinkDoor(LinkRoom links, ILoggerFactory log) : IConnectionListenerFactory
 {
@@ -45,7 +45,8 @@ internal sealed class LinkDoor(LinkRoom links, ILoggerFactory log) : IConnection
         private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(1);
 
         // One that dials sends its request right behind the connect. Whoever says nothing for so long is not worth the wait.
-        private static readonly TimeSpan[] Looks = [TimeSpan.FromMilliseconds(1), TimeSpan.FromMilliseconds(4), TimeSpan.FromMilliseconds(20)];
+        private static readonly TimeSpan[] Looks =
+            [TimeSpan.FromMilliseconds(1), TimeSpan.FromMilliseconds(4), TimeSpan.FromMilliseconds(20)];
 
         private readonly Socket _socket;
         private readonly LinkRoom _links;
@@ -186,7 +187,8 @@ internal sealed class LinkDoor(LinkRoom links, ILoggerFactory log) : IConnection
                 accepted.NoDelay = true;
                 await _ready.Writer.WriteAsync(_factory.Create(accepted), _stop.Token);
             }
-            catch (Exception gone) when (gone is SocketException or ObjectDisposedException or OperationCanceledException or ChannelClosedException)
+            catch (Exception gone) when (gone is SocketException or ObjectDisposedException or OperationCanceledException
+                or ChannelClosedException)
             {
                 // The client left before it said anything, or the daemon stops.
                 accepted.Dispose();

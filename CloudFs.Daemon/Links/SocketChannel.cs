@@ -6,8 +6,9 @@ namespace CloudFs.Daemon.Links;
 
 /// <summary>
 /// A link over a socket of its own, which no event loop knows of. Both calls do at once what can be done at once, and else hand it to a
-/// thread that waits in the kernel; the receiving one looks out for bytes for up to 50 µs before it sleeps, if the last came as quickly. What awaits
-/// <see cref="ReceiveAsync"/> goes on on that thread: it should not block there for long. Cancelling either call breaks the channel.
+/// thread that waits in the kernel; the receiving one looks out for bytes for up to 50 µs before it sleeps, if the last came as quickly.
+/// What awaits <see cref="ReceiveAsync"/> goes on on that thread: it should not block there for long. Cancelling either call breaks the
+/// channel.
 /// </summary>
 internal sealed class SocketChannel : IPeerChannel
 {
@@ -50,7 +51,9 @@ internal sealed class SocketChannel : IPeerChannel
 
         Enter(ref _receiveWatch, cancellation);
         var here = _socket.TryReceive(destination.Span);
-        return here > 0 ? new(here) : here < 0 ? Checked(_receiving.AskAsync(default, destination), cancellation) : new(Ended(cancellation));
+        return here > 0 ? new(here)
+            : here == 0 ? new(Ended(cancellation))
+            : Checked(_receiving.AskAsync(default, destination), cancellation);
     }
 
     public async ValueTask SendAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancellation)

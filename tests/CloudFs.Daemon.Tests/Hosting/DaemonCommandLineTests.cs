@@ -19,6 +19,8 @@ public sealed class DaemonCommandLineTests
         Assert.Equal(64L << 20, options.IndexCacheBytes);
         Assert.Equal(256L << 20, options.ReadCacheBytes);
         Assert.Equal(TimeSpan.FromHours(1), options.HistoryMin);
+        Assert.Equal(TimeSpan.FromSeconds(3), options.Lease);
+        Assert.Equal(TimeSpan.FromSeconds(60), Good("--device", "/d", "--lease", "1m").Lease);
     }
 
     [Fact]
@@ -120,6 +122,9 @@ public sealed class DaemonCommandLineTests
     [InlineData("--device /d --history-min")]
     [InlineData("--device /d --scrub-rate fast")]
     [InlineData("--device /d --scrub-rate 1K")]
+    [InlineData("--device /d --lease 3")]
+    [InlineData("--device /d --lease 0")]
+    [InlineData("--device /d --lease 2m")]
     [InlineData("--device /d --scrub-interval 7")]
     [InlineData("--device /d --scrub-interval weekly")]
     [InlineData("--device /d --bogus")]
