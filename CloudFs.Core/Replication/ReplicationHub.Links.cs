@@ -30,6 +30,19 @@ public sealed partial class ReplicationHub : ILinkOwner
         }
     }
 
+    /// <summary>Bytes over all links, those that are open now included.</summary>
+    public (long Sent, long Received) GetTraffic()
+    {
+        lock (_lock)
+        {
+            var open = _dialled.Values.Concat(_peers.Values.Where(peer => peer.Link is not null).Select(peer => peer.Link!)).ToList();
+            return (Counters.SentBytes + open.Sum(link => link.SentBytes), Counters.ReceivedBytes + open.Sum(link => link.ReceivedBytes));
+        }
+    }
+
+    /// <summary>Requests that wait for replicas now.</summary>
+    public int GetWaiting() => AllGroups().Sum(group => group.WaitingCount);
+
     /// <summary>Replaces what is known of other hosts: whom this one may dial, and where.</summary>
     public void SetPeers(IReadOnlyList<PeerAddress> peers)
     {

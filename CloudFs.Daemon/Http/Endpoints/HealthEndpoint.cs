@@ -11,7 +11,8 @@ internal static class HealthEndpoint
 {
     public static Task GetAsync(Exchange exchange)
     {
-        var health = exchange.Services.Health.Combine(exchange.Engine.GetHealth());
+        var engine = ReplicationHealth.Over(exchange.Engine.GetHealth(), exchange.Engine.Replication.GetGroups());
+        var health = exchange.Services.Health.Combine(engine);
         return exchange.JsonAsync(
             Descriptions.Of(health), HttpContractsJson.Plain.HealthJson,
             health.Status == HealthBoard.Failed ? 503 : 200);

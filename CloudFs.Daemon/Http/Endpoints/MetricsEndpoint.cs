@@ -2,6 +2,7 @@ using System.Globalization;
 using CloudFs.Core.Contracts;
 using CloudFs.Core.Disks;
 using CloudFs.Core.Engine;
+using CloudFs.Core.Replication;
 using CloudFs.Core.Scrub;
 using CloudFs.Daemon.Hosting;
 
@@ -16,7 +17,8 @@ internal static class MetricsEndpoint
     {
         var text = new MetricsText();
         var services = exchange.Services;
-        AddHealth(text, services.Health.Combine(exchange.Engine.GetHealth()));
+        AddHealth(text, services.Health.Combine(
+            ReplicationHealth.Over(exchange.Engine.GetHealth(), exchange.Engine.Replication.GetGroups())));
         AddEngine(text, exchange.Engine.GetCounters());
         SpaceMetricsText.Add(
             text, exchange.Engine.GetSpace(), exchange.Engine.GetCompaction(), exchange.Engine.GetCounters());
@@ -25,6 +27,7 @@ internal static class MetricsEndpoint
         var nbd = services.Nbd.GetMetrics();
         NbdMetricsText.Add(text, nbd);
         StageMetricsText.Add(text, exchange.Engine.Stages, exchange.Engine.GetLogDepth(), nbd);
+        AddReplication(text, exchange.Engine.Replication);
         AddHttp(text, services);
         AddProcess(text, services.Facts);
         exchange.Response.ContentType = Type;
@@ -40,6 +43,13 @@ internal static class MetricsEndpoint
         }
 
         text.Gauge("cloudfs_health_issues", "Reasons that /healthz names.", health.Issues.Count);
+    }
+
+    private static void AddReplication(MetricsText text, ReplicationHub hub)
+    {
+        var (sent, received) = hub.GetTraffic();
+        var totals = new ReplicationTotals(hub.LinkCount, sent, received, hub.Counters.HealedPages, hub.GetWaiting());
+        ReplicationMetricsText.Add(text, hub.GetGroups(), totals);
     }
 
     private static void AddEngine(MetricsText text, EngineCounters engine)
