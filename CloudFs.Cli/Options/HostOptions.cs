@@ -32,13 +32,20 @@ internal abstract class LocalCommand : Command
 {
     public const string DefaultDirectory = "./data";
 
-    [Option("dir", MetaValue = "DIR", Default = DefaultDirectory, HelpText = "The folder of the host.")]
+    [Option("dir", MetaValue = "DIR", Default = DefaultDirectory, HelpText = "The folder of the host or cluster.")]
     public string Directory { get; set; } = DefaultDirectory;
 }
 
-[Verb("up", HelpText = "Start a host on this machine, in the background; does nothing if it is up.")]
+[Verb("up", HelpText = "Start a host or a cluster on this machine, in the background; starts what is not up.")]
 internal sealed class UpCommand : LocalCommand
 {
+    [Option("hosts", MetaValue = "N",
+        HelpText = "A cluster of N hosts in DIR/host1 to DIR/hostN, ports higher by 100 each; later starts know it.")]
+    public int? Hosts { get; set; }
+
+    [Option("witness-host", HelpText = "With --hosts: the last one holds no data, only votes.")]
+    public bool WitnessHost { get; set; }
+
     [Option("size", MetaValue = "SIZE", HelpText = "The size of its device, made at the first start. Default 64G.")]
     public string? Size { get; set; }
 
@@ -64,10 +71,17 @@ internal sealed class UpCommand : LocalCommand
     public string? HistoryMin { get; set; }
 }
 
-[Verb("down", HelpText = "Stop the host that up started.")]
-internal sealed class DownCommand : LocalCommand;
+[Verb("down", HelpText = "Stop what up started.")]
+internal sealed class DownCommand : LocalCommand
+{
+    [Option("destroy", HelpText = "Then remove its data.")]
+    public bool Destroy { get; set; }
 
-[Verb("status", HelpText = "Say whether the host is up, and how it is.")]
+    [Option("yes", HelpText = "With --destroy: don't ask.")]
+    public bool Yes { get; set; }
+}
+
+[Verb("status", HelpText = "Say what is up, and how it is.")]
 internal sealed class StatusCommand : LocalCommand
 {
     [Option("json", HelpText = "Print JSON.")]
