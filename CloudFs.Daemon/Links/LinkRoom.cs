@@ -35,7 +35,7 @@ internal sealed partial class LinkRoom(Func<IPeerChannel, CancellationToken, Tas
         return true;
     }
 
-    /// <summary>Takes a place for a link; false where there is none. <see cref="ServeAsync"/> or <see cref="Leave"/> gives it back.</summary>
+    /// <summary>Takes a place for a link; false where there is none. <see cref="ServeAsync"/> and <see cref="Leave"/> end it.</summary>
     public bool TryEnter()
     {
         if (Interlocked.Increment(ref _open) <= MaxLinks)
