@@ -22,33 +22,22 @@ internal sealed class DiskTarget(Disk disk, Forwarding? elsewhere = null) : IBlo
     public string Description => elsewhere is { IsElsewhere: true } ? $"CloudFS disk {Id}, through its primary"
         : IsReadOnly ? $"CloudFS disk {Id}, read-only here" : $"CloudFS disk {Id}";
 
-    public ValueTask<IoStatus> ReadAsync(ulong offset, Memory<byte> destination)
-    {
-        return IsHereAlone ? disk.ReadAsync(offset, destination, None)
-            : GoOnAsync(disk.ReadAsync(offset, destination, None), remote => remote.ReadAsync(offset, destination, None));
-    }
+    // What captures its arguments is in methods of its own: a closure is made where they come in, and a disk on one host needs none.
+    public ValueTask<IoStatus> ReadAsync(ulong offset, Memory<byte> destination) =>
+        IsHereAlone ? disk.ReadAsync(offset, destination, None) : ReadSomewhere(offset, destination);
 
-    public ValueTask<IoStatus> WriteAsync(ulong offset, ReadOnlyMemory<byte> data, bool fua)
-    {
-        return IsHereAlone ? disk.WriteAsync(offset, data, fua, None)
-            : GoOnAsync(disk.WriteAsync(offset, data, fua, None), remote => remote.WriteAsync(offset, data, fua, None));
-    }
+    public ValueTask<IoStatus> WriteAsync(ulong offset, ReadOnlyMemory<byte> data, bool fua) =>
+        IsHereAlone ? disk.WriteAsync(offset, data, fua, None) : WriteSomewhere(offset, data, fua);
 
-    public ValueTask<IoStatus> WriteAsync(WriteBatch batch, bool fua)
-    {
-        return IsHereAlone ? disk.WriteAsync(batch, fua, None)
-            : GoOnAsync(disk.WriteAsync(batch, fua, None), remote => RemoteTarget.WriteAsync(remote, batch, fua));
-    }
+    public ValueTask<IoStatus> WriteAsync(WriteBatch batch, bool fua) =>
+        IsHereAlone ? disk.WriteAsync(batch, fua, None) : WriteSomewhere(batch, fua);
 
-    public ValueTask<IoStatus> ZeroAsync(ulong offset, ulong length, bool fua)
-    {
-        return IsHereAlone ? disk.ZeroAsync(offset, length, fua, None)
-            : GoOnAsync(disk.ZeroAsync(offset, length, fua, None), remote => remote.ZeroAsync(offset, length, fua, None));
-    }
+    public ValueTask<IoStatus> ZeroAsync(ulong offset, ulong length, bool fua) =>
+        IsHereAlone ? disk.ZeroAsync(offset, length, fua, None) : ZeroSomewhere(offset, length, fua);
 
-    public ValueTask<IoStatus> FlushAsync() => Flush(disk.FlushAsync(CancellationToken.None));
+    public ValueTask<IoStatus> FlushAsync() => IsHereAlone ? disk.FlushAsync(None) : FlushSomewhere(disk.FlushAsync(None));
 
-    public ValueTask<IoStatus> FlushHereAsync() => Flush(disk.FlushHereAsync());
+    public ValueTask<IoStatus> FlushHereAsync() => IsHereAlone ? disk.FlushHereAsync() : FlushSomewhere(disk.FlushHereAsync());
 
     public void PrepareFlush()
     {
@@ -78,8 +67,19 @@ internal sealed class DiskTarget(Disk disk, Forwarding? elsewhere = null) : IBlo
         return described.IsCompletedSuccessfully ? described.Result : described.AsTask().GetAwaiter().GetResult();
     }
 
-    private ValueTask<IoStatus> Flush(ValueTask<IoStatus> here) =>
-        IsHereAlone ? here : GoOnAsync(here, remote => remote.FlushAsync(CancellationToken.None));
+    private ValueTask<IoStatus> ReadSomewhere(ulong offset, Memory<byte> destination) =>
+        GoOnAsync(disk.ReadAsync(offset, destination, None), remote => remote.ReadAsync(offset, destination, None));
+
+    private ValueTask<IoStatus> WriteSomewhere(ulong offset, ReadOnlyMemory<byte> data, bool fua) =>
+        GoOnAsync(disk.WriteAsync(offset, data, fua, None), remote => remote.WriteAsync(offset, data, fua, None));
+
+    private ValueTask<IoStatus> WriteSomewhere(WriteBatch batch, bool fua) =>
+        GoOnAsync(disk.WriteAsync(batch, fua, None), remote => RemoteTarget.WriteAsync(remote, batch, fua));
+
+    private ValueTask<IoStatus> ZeroSomewhere(ulong offset, ulong length, bool fua) =>
+        GoOnAsync(disk.ZeroAsync(offset, length, fua, None), remote => remote.ZeroAsync(offset, length, fua, None));
+
+    private ValueTask<IoStatus> FlushSomewhere(ValueTask<IoStatus> here) => GoOnAsync(here, remote => remote.FlushAsync(None));
 
     /// <summary>A disk on one host is the usual case, and costs nothing here.</summary>
     private bool IsHereAlone => elsewhere is null || !disk.IsOnSeveralHosts;

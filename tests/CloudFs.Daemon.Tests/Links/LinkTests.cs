@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
 using CloudFs.Core.Replication;
+using CloudFs.Daemon.Cluster;
 using CloudFs.Daemon.Hosting;
 using CloudFs.Daemon.Http;
 using CloudFs.Daemon.Links;
@@ -19,6 +20,7 @@ public sealed class LinkTests : IAsyncLifetime
     private static readonly TimeSpan Soon = TimeSpan.FromSeconds(20);
 
     private readonly CancellationTokenSource _soon = new(Soon);
+    private readonly ClusterView _cluster = new();
     private TestDaemon _daemon = null!;
     private HttpFace _face = null!;
     private LinkRoom _links = null!;
@@ -40,6 +42,7 @@ public sealed class LinkTests : IAsyncLifetime
                 Stopping = stopping,
                 Nbd = new NbdServer(_daemon.Process.Engine, new NbdServerOptions(), NullLogger<NbdServer>.Instance),
                 Links = _links,
+                Cluster = _cluster,
             };
         });
     }
@@ -49,6 +52,7 @@ public sealed class LinkTests : IAsyncLifetime
         await _face.StopAsync(TimeSpan.FromSeconds(2));
         await _face.DisposeAsync();
         await _daemon.DisposeAsync();
+        _cluster.Dispose();
         _soon.Dispose();
     }
 
