@@ -237,7 +237,7 @@ void RunPublish()
 }
 
 Task("Run")
-    .Description("starts a host on ./data, copies real files into a disk, proves that they come back; until Ctrl-C")
+    .Description("starts three hosts on ./data, a disk on all of them with real files, and proves each copy; until Ctrl-C")
     .IsDependentOn("packages-for-run")
     .IsDependentOn("Publish")
     .Does(() => exitStatus = Start("bash", ["scripts/demo.sh"]));
