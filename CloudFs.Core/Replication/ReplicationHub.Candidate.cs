@@ -152,7 +152,8 @@ public sealed partial class ReplicationHub
         lock (_lock)
         {
             var primary = group.Ballot.Primary;
-            if (_restrained.GetValueOrDefault(primary) > now)
+            // Who holds the lease may run above itself: nobody else answers clients meanwhile.
+            if (primary != ballot.Primary && _restrained.GetValueOrDefault(primary) > now)
             {
                 return (null, $"host {primary} has a lease");
             }

@@ -182,7 +182,12 @@ public sealed partial class ReplicationHub
             FollowStatus.Fenced => $"host {link.PeerHost} has a lower ballot than was promised here",
             _ => reason,
         };
-        if (status == FollowStatus.NotNamed && view.Ballot > group.Ballot)
+        if (status == FollowStatus.NotPrimary)
+        {
+            // The right to write went while this host was away: what is followed next is whoever has it by the newest view there.
+            group.NoteElsewhere(ballot);
+        }
+        else if (status == FollowStatus.NotNamed && view.Ballot > group.Ballot)
         {
             group.BecomeRemoved();
         }
