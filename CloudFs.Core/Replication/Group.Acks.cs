@@ -377,7 +377,8 @@ internal sealed partial class Group
     }
 
     /// <summary>
-    /// A view is committed once its entry is durable here, with all before it, and on a majority of every set up to its own, witnesses counted; what came
+    /// A view is committed once its entry is durable here, with all before it, and on a majority of every set up to its own, witnesses
+    /// counted; what came
     /// before it has no say then.
     /// </summary>
     private void CommitViews()

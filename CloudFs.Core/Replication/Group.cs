@@ -5,10 +5,12 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Core.Replication;
 
 /// <summary>
-/// A disk that lies on several hosts, as this one sees it: who holds it by which views, how far each is, and what its requests wait for. Any thread.
+/// A disk that lies on several hosts, as this one sees it: who holds it by which views, how far each is, and what its requests wait
+/// for. Any thread.
 /// Its lock is a leaf: nothing else is taken under it, and no disk is called.
 /// <para>
-/// On the primary: an entry that took its place in the chain goes into the tail and from there to each replica that is in step (Group.Feeds.cs); what
+/// On the primary: an entry that took its place in the chain goes into the tail and from there to each replica that is in step
+/// (Group.Feeds.cs); what
 /// they acknowledge moves the frontiers received and committed, and whoever waits for these goes on (Group.Acks.cs).
 /// </para>
 /// </summary>
@@ -19,7 +21,8 @@ internal sealed partial class Group : IDiskGroup
     private readonly Dictionary<Id160, Member> _members = [];
 
     /// <summary>
-    /// The view that is committed, or was there when this host began, and every one after it: until the last is committed, each must agree (PROTOCOL.md, 9).
+    /// The view that is committed, or was there when this host began, and every one after it: until the last is committed, each must
+    /// agree (PROTOCOL.md, 9).
     /// </summary>
     private readonly List<GroupView> _views = [];
     private readonly Tail _tail;

@@ -6,7 +6,8 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Core.Replication;
 
 /// <summary>
-/// Reads the log for a replica that is behind what is in memory, beside the link's loops, until it is in step. Two pieces are in memory at a time, and no more is read than
+/// Reads the log for a replica that is behind what is in memory, beside the link's loops, until it is in step. Two pieces are in memory
+/// at a time, and no more is read than
 /// the replica takes.
 /// </summary>
 internal sealed class LogPump(ReplicationHub hub, Group group, Feed feed, Disk disk)

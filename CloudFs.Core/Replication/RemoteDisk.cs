@@ -5,7 +5,8 @@ namespace CloudFs.Core.Replication;
 
 /// <summary>
 /// One client's session with a disk whose primary is another host. What was acknowledged is remembered by its newest version; a
-/// primary that comes back without it ends the session: every call then gives <see cref="IoStatus.Stopped"/> (PROTOCOL.md, 15). While the primary can't be
+/// primary that comes back without it ends the session: every call then gives <see cref="IoStatus.Stopped"/> (PROTOCOL.md, 15). While
+/// the primary can't be
 /// reached, requests wait, up to the disk's patience, then fail with <see cref="IoStatus.Unreachable"/>. Any thread.
 /// </summary>
 public sealed class RemoteDisk : IAsyncDisposable

@@ -5,7 +5,8 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Core.Replication;
 
 /// <content>
-/// A primary that restarted runs as a candidate (PROTOCOL.md, 5 to 8): a ballot of its own, durable; promises from a majority; the newest chain among them; then its view.
+/// A primary that restarted runs as a candidate (PROTOCOL.md, 5 to 8): a ballot of its own, durable; promises from a majority; the
+/// newest chain among them; then its view.
 /// </content>
 public sealed partial class ReplicationHub
 {

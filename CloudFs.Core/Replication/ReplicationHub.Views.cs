@@ -225,7 +225,8 @@ public sealed partial class ReplicationHub
     }
 
     /// <summary>
-    /// A view with other replicas, committed in the old set and the new; then one more with the same, so that a host that restarts sees in the chain
+    /// A view with other replicas, committed in the old set and the new; then one more with the same, so that a host that restarts sees
+    /// in the chain
     /// that the change was (PROTOCOL.md, 9).
     /// </summary>
     private async Task ChangeAsync(Group group, IReadOnlyList<Replica> replicas, CancellationToken cancellation)

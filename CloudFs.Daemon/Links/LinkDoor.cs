@@ -9,7 +9,8 @@ namespace CloudFs.Daemon.Links;
 
 /// <summary>
 /// Listens in place of the HTTP server's own transport, and looks at the first bytes of each connection: one that asks for a link is
-/// served on its bare socket, by a thread that waits in the kernel; every other goes to the HTTP server, untouched. A link's latency is each replicated
+/// served on its bare socket, by a thread that waits in the kernel; every other goes to the HTTP server, untouched. A link's latency is
+/// each replicated
 /// write's, and through the server's event loop, pipes and pool a round trip takes several times as long.
 /// </summary>
 internal sealed class LinkDoor(LinkRoom links, ILoggerFactory log) : IConnectionListenerFactory

@@ -35,7 +35,9 @@ internal sealed partial class LinkRoom(Func<IPeerChannel, CancellationToken, Tas
         return true;
     }
 
-    /// <summary>Takes a place for a link; false where there is none. It is given back by <see cref="ServeAsync"/> or <see cref="Leave"/>.</summary>
+    /// <summary>
+    /// Takes a place for a link; false where there is none. It is given back by <see cref="ServeAsync"/> or <see cref="Leave"/>.
+    /// </summary>
     public bool TryEnter()
     {
         if (Interlocked.Increment(ref _open) <= MaxLinks)

@@ -6,7 +6,8 @@ namespace CloudFs.Daemon.Links;
 
 /// <summary>
 /// A link over a socket of its own, which no event loop knows of. Both calls do at once what can be done at once, and else hand it to a
-/// thread that waits in the kernel; the receiving one looks out for bytes for up to 50 µs before it sleeps, if the last came as quickly. What awaits
+/// thread that waits in the kernel; the receiving one looks out for bytes for up to 50 µs before it sleeps, if the last came as
+/// quickly. What awaits
 /// <see cref="ReceiveAsync"/> goes on on that thread: it should not block there for long. Cancelling either call breaks the channel.
 /// </summary>
 internal sealed class SocketChannel : IPeerChannel

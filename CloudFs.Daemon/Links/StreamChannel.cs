@@ -3,7 +3,8 @@ using CloudFs.Core.Replication;
 namespace CloudFs.Daemon.Links;
 
 /// <summary>
-/// A link over the stream that the HTTP server gives after an upgrade. It serves every connection that <see cref="LinkDoor"/> could not take before
+/// A link over the stream that the HTTP server gives after an upgrade. It serves every connection that <see cref="LinkDoor"/> could not
+/// take before
 /// the server did; it is slower, and nothing else.
 /// </summary>
 internal sealed class StreamChannel(Stream stream, string address) : IPeerChannel

@@ -46,7 +46,9 @@ internal static unsafe partial class SocketCalls
         }
     }
 
-    /// <summary>Copies what is here and leaves it to be received, without waiting. 0 is the end of the stream; below 0: minus errno.</summary>
+    /// <summary>
+    /// Copies what is here and leaves it to be received, without waiting. 0 is the end of the stream; below 0: minus errno.
+    /// </summary>
     public static int TryPeek(SafeHandle socket, Span<byte> into)
     {
         fixed (byte* start = into)
