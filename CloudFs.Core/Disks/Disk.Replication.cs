@@ -57,7 +57,7 @@ public sealed partial class Disk
             }
 
             isNew = _services.Remembered.Of(_state.Head.Disk).Promised != ballot;
-            _state.Promised = ballot;
+            _state.Promised = _services.Runtime.Planted == PlantedBug.IgnoreFence ? _state.Promised : ballot;
         }
 
         var status = await _services.Log.FlushAsync();
@@ -67,7 +67,8 @@ public sealed partial class Disk
         }
 
         var head = Head;
-        return new PromiseAnswer(status == IoStatus.Ok && Promised == ballot, Promised, head.Ballot, head.Lsn, head.Id);
+        var stands = Promised == ballot || _services.Runtime.Planted == PlantedBug.IgnoreFence;
+        return new PromiseAnswer(status == IoStatus.Ok && stands, Promised, head.Ballot, head.Lsn, head.Id);
     }
 
     /// <summary>True while it is being copied from another host: it answers nothing until it is whole (PROTOCOL.md, 4).</summary>
@@ -170,7 +171,8 @@ public sealed partial class Disk
     {
         var found = new MappedExtent[EntryLayout.PageSectors];
         var (status, count) = await _reader.LookUpAsync(lba, lba + sectors, found);
-        if (status != TreeRead.Ok || count == 0 || found.Take(count).Any(extent => extent.Lsn != lsn || extent.Content != MappedContent.Data))
+        if (status != TreeRead.Ok || count == 0
+            || found.Take(count).Any(extent => extent.Lsn != lsn || extent.Content != MappedContent.Data))
         {
             return null;
         }

@@ -94,7 +94,8 @@ public sealed class DiskServices
         if (Checkpoint is { } write && !await write())
         {
             throw new RefusalException(
-                Refusal.Unavailable, "the copy is given up, and its room comes back with the next checkpoint, which could not be written now");
+                Refusal.Unavailable,
+                "the copy is given up, and its room comes back with the next checkpoint, which could not be written now");
         }
     }
 

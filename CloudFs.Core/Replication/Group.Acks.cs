@@ -312,7 +312,7 @@ internal sealed partial class Group
         return level switch
         {
             AckLevel.Received => _received >= lsn || _committed >= lsn,
-            AckLevel.Committed => _committed >= lsn,
+            AckLevel.Committed => _committed >= lsn || (_hub.Planted == PlantedBug.AckBeforeMajority && _newest >= lsn),
             AckLevel.Leased => _durable >= lsn,
             _ => true,
         };
@@ -337,7 +337,8 @@ internal sealed partial class Group
         return _leaseUntil > now;
     }
 
-    private ulong LeaseOf(Replica replica) => replica.Host == _hub.HostId ? (ulong)long.MaxValue
+    private ulong LeaseOf(Replica replica) => replica.Host == _hub.HostId || _hub.Planted == PlantedBug.ServeWithoutLease
+        ? (ulong)long.MaxValue
         : _members.TryGetValue(replica.Host, out var member) && member is { IsAttached: true, Feed: { } feed }
             && member.Replica.Device == replica.Device
         ? (ulong)_hub.LeaseOf(feed)

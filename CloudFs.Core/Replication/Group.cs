@@ -209,6 +209,7 @@ internal sealed partial class Group : IDiskGroup
     /// <summary>On the primary: another host may copy the disk.</summary>
     public void AddJoining(Replica replica)
     {
+        List<Feed> leaving;
         lock (_lock)
         {
             if (_members.TryGetValue(replica.Host, out var known) && !known.IsJoining)
@@ -216,10 +217,15 @@ internal sealed partial class Group : IDiskGroup
                 return;
             }
 
+            // It comes back before it was sent the view that removed it: it asks anew.
+            leaving = _leaving.FindAll(feed => !feed.IsDetached && feed.Link.PeerHost == replica.Host);
+            leaving.ForEach(feed => feed.Detach());
+
             _members[replica.Host] = known ?? new Member(replica, isJoining: true) { LastHeard = _hub.Now };
             _members[replica.Host].Replica = replica;
         }
 
+        leaving.ForEach(feed => SayUnfollow(feed, "it joins again"));
         _hub.Changed();
     }
 
@@ -238,7 +244,7 @@ internal sealed partial class Group : IDiskGroup
             _members.Remove(host);
             if (feed is not null)
             {
-                feed.IsDetached = true;
+                feed.Detach();
             }
         }
 
@@ -262,31 +268,6 @@ internal sealed partial class Group : IDiskGroup
 
         bool IsCaughtUp(Member member) => member.IsJoining && member.IsAttached && (member.Replica.Witness
             || (member.Feed!.Pump is null && member.Durable > 0 && member.Durable + JoinLagMax >= _newest));
-    }
-
-    public GroupStatus GetStatus()
-    {
-        var disk = Disk;
-        var status = disk is { IsDeleted: false } && disk.DurableHere.Lsn > 0 ? disk.GetStatus() : null;
-        var (role, state) = (Role, GetState(out var reason));
-        lock (_lock)
-        {
-            return new GroupStatus
-            {
-                Disk = Id,
-                Name = status?.Name,
-                SizeBytes = status?.SizeBytes ?? 0,
-                Durability = status?.Durability ?? Durability.Flush,
-                Role = role,
-                State = state,
-                Reason = reason,
-                Ballot = _views.Count == 0 ? default : _views[^1].Ballot,
-                Durable = status?.Durable ?? default,
-                Committed = _committed,
-                LiveBytes = status?.LiveBytes ?? 0,
-                Replicas = [.. _members.Values.OrderBy(member => member.IsJoining).ThenBy(member => member.Replica.Host).Select(Describe)],
-            };
-        }
     }
 
     private void SetMembers(IReadOnlyList<Replica> replicas)

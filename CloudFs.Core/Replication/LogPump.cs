@@ -26,6 +26,9 @@ internal sealed class LogPump(ReplicationHub hub, Group group, Feed feed, Disk d
 
     public void Start() => hub.Spawn(RunAsync);
 
+    /// <summary>Its feed is detached: it must not wait for a piece to leave that never will.</summary>
+    public void Wake() => _taken.Set();
+
     /// <summary>Puts the piece that is ready, if there is one. Under the group's lock, on the link's writing loop.</summary>
     public bool Fill(FrameWriter into, ulong committed, Ballot ballot, bool sync)
     {

@@ -149,10 +149,11 @@ public sealed class RemoteDisk : IAsyncDisposable
     }
 
     /// <summary>Ends the session; requests that wait end with <see cref="IoStatus.Stopped"/>.</summary>
-    public async ValueTask DisposeAsync()
+    public ValueTask DisposeAsync()
     {
         Volatile.Write(ref _isBroken, true);
-        await _ended.CancelAsync();
+        EndRequests();
+        return ValueTask.CompletedTask;
     }
 
     /// <summary>Opens the session, or opens it again.</summary>
@@ -202,6 +203,9 @@ public sealed class RemoteDisk : IAsyncDisposable
             _opening.Release();
         }
     }
+
+    /// <summary>On this thread: those who wait go on where they are told of it.</summary>
+    private void EndRequests() => _ended.Cancel();
 
     private DiskVersion Acknowledged
     {

@@ -124,7 +124,8 @@ public sealed partial class ReplicationHub
             var (head, secret) = disk.Locked(state => (state.Head, state.Secret));
             if (status != IoStatus.Ok || head.Lsn != lsn)
             {
-                throw new RefusalException(Refusal.Unavailable, $"what was written last could not be made durable on the others ({status})");
+                throw new RefusalException(
+                    Refusal.Unavailable, $"what was written last could not be made durable on the others ({status})");
             }
 
             isKnown = false;

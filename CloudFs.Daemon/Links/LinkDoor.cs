@@ -46,7 +46,8 @@ internal sealed class LinkDoor(LinkRoom links, ILoggerFactory log) : IConnection
         private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(1);
 
         // One that dials sends its request right behind the connect. Whoever says nothing for so long is not worth the wait.
-        private static readonly TimeSpan[] Looks = [TimeSpan.FromMilliseconds(1), TimeSpan.FromMilliseconds(4), TimeSpan.FromMilliseconds(20)];
+        private static readonly TimeSpan[] Looks =
+        [TimeSpan.FromMilliseconds(1), TimeSpan.FromMilliseconds(4), TimeSpan.FromMilliseconds(20)];
 
         private readonly Socket _socket;
         private readonly LinkRoom _links;
@@ -187,7 +188,8 @@ internal sealed class LinkDoor(LinkRoom links, ILoggerFactory log) : IConnection
                 accepted.NoDelay = true;
                 await _ready.Writer.WriteAsync(_factory.Create(accepted), _stop.Token);
             }
-            catch (Exception gone) when (gone is SocketException or ObjectDisposedException or OperationCanceledException or ChannelClosedException)
+            catch (Exception gone) when (
+            gone is SocketException or ObjectDisposedException or OperationCanceledException or ChannelClosedException)
             {
                 // The client left before it said anything, or the daemon stops.
                 accepted.Dispose();

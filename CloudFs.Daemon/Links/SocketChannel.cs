@@ -51,7 +51,9 @@ internal sealed class SocketChannel : IPeerChannel
 
         Enter(ref _receiveWatch, cancellation);
         var here = _socket.TryReceive(destination.Span);
-        return here > 0 ? new(here) : here < 0 ? Checked(_receiving.AskAsync(default, destination), cancellation) : new(Ended(cancellation));
+        return here > 0 ? new(here)
+            : here < 0 ? Checked(_receiving.AskAsync(default, destination), cancellation)
+            : new(Ended(cancellation));
     }
 
     public async ValueTask SendAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancellation)
