@@ -18,7 +18,8 @@ namespace CloudFs.Core.Compaction;
 /// <param name="deviceId">Of the label.</param>
 /// <param name="physicalBlock">Of the label.</param>
 /// <param name="lookup">Tells what is live: the trees as of the last checkpoint, the same ones throughout a cycle.</param>
-/// <param name="isNeeded">True for a device record that nothing newer has made superfluous: the secret of a view in force, a promise.</param>
+/// <param name="isNeeded">True for a device record that nothing newer has made superfluous: the secret of a view in force, a
+/// promise.</param>
 public sealed class Relocator(
     IBlockDevice device, SegmentTable segments, IRelocationSpace space, Id160 deviceId, int physicalBlock,
     TreeLookup lookup, Func<DeviceRecord, bool> isNeeded)

@@ -50,7 +50,8 @@ public sealed record ClusterDiskJson
     public required string Role { get; init; }
 
     /// <summary>
-    /// Of a primary: "serving", "candidate" (it opens a new view), "waiting" (too few replicas within reach), "moving". Of others: "following", "copying",
+    /// Of a primary: "serving", "candidate" (it opens a new view), "waiting" (too few replicas within reach), "moving". Of others:
+    /// "following", "copying",
     /// "disconnected", "refused". Always with <see cref="Reason"/> where it is neither "serving" nor "following".
     /// </summary>
     public required string State { get; init; }
@@ -83,7 +84,8 @@ public sealed record ClusterReplicaJson
     public bool Witness { get; init; }
 
     /// <summary>
-    /// "primary", "live" (in step), "catching-up", "copying" (what is left of a long history), "away", "refused". "unknown" where this host is not the
+    /// "primary", "live" (in step), "catching-up", "copying" (what is left of a long history), "away", "refused". "unknown" where this
+    /// host is not the
     /// primary.
     /// </summary>
     public string State { get; init; } = "unknown";
@@ -117,7 +119,9 @@ public sealed record ClusterReplicaJson
 /// <summary><c>POST /cluster/follow</c>: this host is to hold a disk: as a replica, or as a witness (views only).</summary>
 public sealed record FollowRequest(string Disk, string Primary, bool Witness = false);
 
-/// <summary><c>POST /cluster/members</c>, to the primary's daemon: one host joins (once it has caught up) or leaves. One of the two.</summary>
+/// <summary>
+/// <c>POST /cluster/members</c>, to the primary's daemon: one host joins (once it has caught up) or leaves. One of the two.
+/// </summary>
 public sealed record MembersRequest
 {
     public required string Disk { get; init; }
@@ -134,7 +138,9 @@ public sealed record MemberJson(string Host, string Device, bool Witness = false
 /// <summary><c>POST /cluster/move</c>, to the primary's daemon: the right to write goes to another replica.</summary>
 public sealed record MoveRequest(string Disk, string To);
 
-/// <summary><c>POST /cluster/drop</c>: this host's copy goes away. 409 while the view names the host, or it is the disk's only one.</summary>
+/// <summary>
+/// <c>POST /cluster/drop</c>: this host's copy goes away. 409 while the view names the host, or it is the disk's only one.
+/// </summary>
 public sealed record DropRequest(string Disk);
 
 /// <summary>Source-generated JSON for the contracts of the cluster.</summary>

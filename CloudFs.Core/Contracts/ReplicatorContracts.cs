@@ -60,7 +60,9 @@ public sealed record ClusterHostJson
     public required double SilentSeconds { get; init; }
 }
 
-/// <summary><c>GET /disks/ID</c> of the replicator: where a disk is, by id, unique prefix or name. 404 where no host that is up has it.</summary>
+/// <summary>
+/// <c>GET /disks/ID</c> of the replicator: where a disk is, by id, unique prefix or name. 404 where no host that is up has it.
+/// </summary>
 public sealed record DiskPlaceJson
 {
     public required string Id { get; init; }
@@ -85,7 +87,10 @@ public sealed record MoveDiskRequest(string Disk, string To);
 /// <summary><c>POST /replicas</c>: how many data replicas a disk is to have from now on.</summary>
 public sealed record ReplicasRequest(string Disk, int Replicas);
 
-/// <summary><c>POST /drain</c>: everything that a host holds goes elsewhere; <c>Undo</c> takes it back. <c>POST /forget</c>: a host that is down is known no more.</summary>
+/// <summary>
+/// <c>POST /drain</c>: everything that a host holds goes elsewhere; <c>Undo</c> takes it back. <c>POST /forget</c>: a host that is down
+/// is known no more.
+/// </summary>
 public sealed record HostRequest(string Host, bool Undo = false);
 
 /// <summary>Source-generated JSON for the contracts of the replicator.</summary>

@@ -10,7 +10,9 @@ namespace CloudFs.Core.Disks;
 /// <content>What replication asks of a disk.</content>
 public sealed partial class Disk
 {
-    /// <summary>Where it lies on other hosts too, and what they must say before clients are answered; null for a disk on this host alone.</summary>
+    /// <summary>
+    /// Where it lies on other hosts too, and what they must say before clients are answered; null for a disk on this host alone.
+    /// </summary>
     internal IDiskGroup? Group
     {
         get => _group;
@@ -37,7 +39,8 @@ public sealed partial class Disk
     internal Ballot Promised => Locked(state => state.Promised);
 
     /// <summary>
-    /// Promises a ballot, in one step (PROTOCOL.md, 1): from here on nothing of a lower one is appended by any way; what was received is made durable, then the
+    /// Promises a ballot, in one step (PROTOCOL.md, 1): from here on nothing of a lower one is appended by any way; what was received
+    /// is made durable, then the
     /// promise; then the head is read. Refused where a ballot as high was promised or accepted; the same one again is granted again.
     /// </summary>
     internal async ValueTask<PromiseAnswer> PromiseAsync(Ballot ballot, CancellationToken cancellation)
@@ -54,7 +57,7 @@ public sealed partial class Disk
             }
 
             isNew = _services.Remembered.Of(_state.Head.Disk).Promised != ballot;
-            _state.Promised = ballot;
+            _state.Promised = _services.Runtime.Planted == PlantedBug.IgnoreFence ? _state.Promised : ballot;
         }
 
         var status = await _services.Log.FlushAsync();
@@ -64,7 +67,8 @@ public sealed partial class Disk
         }
 
         var head = Head;
-        return new PromiseAnswer(status == IoStatus.Ok && Promised == ballot, Promised, head.Ballot, head.Lsn, head.Id);
+        var stands = Promised == ballot || _services.Runtime.Planted == PlantedBug.IgnoreFence;
+        return new PromiseAnswer(status == IoStatus.Ok && stands, Promised, head.Ballot, head.Lsn, head.Id);
     }
 
     /// <summary>True while it is being copied from another host: it answers nothing until it is whole (PROTOCOL.md, 4).</summary>
@@ -130,7 +134,9 @@ public sealed partial class Disk
     /// <summary>More may be shown than before.</summary>
     internal void OnShown() => _durableChanged.Pulse();
 
-    /// <summary>What replicas are sent from the log: every durable entry after an LSN. Gone where that is no longer in the history.</summary>
+    /// <summary>
+    /// What replicas are sent from the log: every durable entry after an LSN. Gone where that is no longer in the history.
+    /// </summary>
     internal EntryStream FeedAfter(ulong lsn) => new(this, _services, NewCursor(), lsn, showsAll: true);
 
     /// <summary>Appends an entry of the primary of that ballot, which was proved and found to extend the head that it names.</summary>
@@ -158,12 +164,15 @@ public sealed partial class Disk
     internal ValueTask<IoStatus> ReadHereAsync(ulong offset, Memory<byte> destination) =>
         _reader.ReadAsync(offset / EntryLayout.SectorSize, destination);
 
-    /// <summary>Sectors of one page, where all of them are still those that an entry wrote; null where they are not, or can't be proved.</summary>
+    /// <summary>
+    /// Sectors of one page, where all of them are still those that an entry wrote; null where they are not, or can't be proved.
+    /// </summary>
     internal async ValueTask<byte[]?> ReadPageAsync(ulong lsn, ulong lba, uint sectors)
     {
         var found = new MappedExtent[EntryLayout.PageSectors];
         var (status, count) = await _reader.LookUpAsync(lba, lba + sectors, found);
-        if (status != TreeRead.Ok || count == 0 || found.Take(count).Any(extent => extent.Lsn != lsn || extent.Content != MappedContent.Data))
+        if (status != TreeRead.Ok || count == 0
+            || found.Take(count).Any(extent => extent.Lsn != lsn || extent.Content != MappedContent.Data))
         {
             return null;
         }

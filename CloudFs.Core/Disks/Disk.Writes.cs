@@ -144,7 +144,9 @@ public sealed partial class Disk
         return status == IoStatus.Ok ? await group.DurableAsync(lsn) : status;
     }
 
-    /// <summary>True where a read can't just be answered: no lease, or durability "write", under which it must not show what may be lost.</summary>
+    /// <summary>
+    /// True where a read can't just be answered: no lease, or durability "write", under which it must not show what may be lost.
+    /// </summary>
     private bool NeedsLeave(IDiskGroup group) =>
         !group.MayServe || Locked(state => state.Head.Attributes!.Durability) == Durability.Write;
 

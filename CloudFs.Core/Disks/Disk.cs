@@ -48,7 +48,9 @@ public sealed partial class Disk : IDurableSink
     /// <summary>True once deleted: everything answers <see cref="IoStatus.Deleted"/>.</summary>
     public bool IsDeleted => Locked(state => state.Head.Deleted || state.IsDropped);
 
-    /// <summary>The newest version that is durable here, and may be shown: of several hosts' disks a view only once it is committed.</summary>
+    /// <summary>
+    /// The newest version that is durable here, and may be shown: of several hosts' disks a view only once it is committed.
+    /// </summary>
     public DiskVersion Durable
     {
         get

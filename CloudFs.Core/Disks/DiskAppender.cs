@@ -219,7 +219,14 @@ internal sealed class DiskAppender(DiskServices services, DiskState state, Lock 
             var isGap = fields.Lsn != before.Lsn + 1;
             if (isGap)
             {
-                state.Head = before with { Disk = fields.Disk, Lsn = fields.Lsn - 1, Id = fields.Previous, Lock = default, Entropy = default };
+                state.Head = before with
+                {
+                    Disk = fields.Disk,
+                    Lsn = fields.Lsn - 1,
+                    Id = fields.Previous,
+                    Lock = default,
+                    Entropy = default,
+                };
             }
 
             var outcome = TryAppendRaw(entry, fields, body, state.Head.Id, isReplay: isReplay, source: source, isCopy: true);

@@ -67,7 +67,8 @@ public sealed class DiskServices
     public bool IndexIsDamaged => Volatile.Read(ref _indexIsDamaged) != 0;
 
     /// <summary>
-    /// This host's copy of a disk goes away, and is gone when this returns; its promise and its newest view are remembered (PROTOCOL.md, 9).
+    /// This host's copy of a disk goes away, and is gone when this returns; its promise and its newest view are remembered
+    /// (PROTOCOL.md, 9).
     /// </summary>
     /// <exception cref="RefusalException">Unavailable: the device takes nothing more, or no checkpoint can be written now.</exception>
     internal async ValueTask DropAsync(Disk disk, CancellationToken cancellation)
@@ -93,7 +94,8 @@ public sealed class DiskServices
         if (Checkpoint is { } write && !await write())
         {
             throw new RefusalException(
-                Refusal.Unavailable, "the copy is given up, and its room comes back with the next checkpoint, which could not be written now");
+                Refusal.Unavailable,
+                "the copy is given up, and its room comes back with the next checkpoint, which could not be written now");
         }
     }
 

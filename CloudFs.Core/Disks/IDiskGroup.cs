@@ -4,12 +4,15 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Core.Disks;
 
 /// <summary>
-/// What stands between a disk here and the other hosts that hold it: a disk on one host has none. Its methods never call back into the disk while
+/// What stands between a disk here and the other hosts that hold it: a disk on one host has none. Its methods never call back into the
+/// disk while
 /// they hold a lock of their own.
 /// </summary>
 internal interface IDiskGroup
 {
-    /// <summary>True while clients may be answered: this host is the primary, its view is committed, and it has the lease (PROTOCOL.md, 18).</summary>
+    /// <summary>
+    /// True while clients may be answered: this host is the primary, its view is committed, and it has the lease (PROTOCOL.md, 18).
+    /// </summary>
     bool MayServe { get; }
 
     /// <summary>True while this host may extend the disk; asked under the disk's lock and the log's gate.</summary>
@@ -22,7 +25,8 @@ internal interface IDiskGroup
     ValueTask<IoStatus> ReadyAsync(CancellationToken cancellation);
 
     /// <summary>
-    /// A view takes its place in the chain: told before its entry, as <see cref="OnAppended"/> is. <paramref name="isOwn"/>: this host has its secret.
+    /// A view takes its place in the chain: told before its entry, as <see cref="OnAppended"/> is. <paramref name="isOwn"/>: this host
+    /// has its secret.
     /// </summary>
     void OnView(ViewBody view, ulong lsn, Id160 id, Id160 previous, bool isOwn);
 

@@ -167,7 +167,9 @@ internal sealed class Ingest(DiskServices services) : IDisposable
             : DoesNotFit(fields, "the entry held there can't be read");
     }
 
-    /// <summary>The first entry of the view in force that this secret did not make; 0 for none. Of a long view the newest are looked at.</summary>
+    /// <summary>
+    /// The first entry of the view in force that this secret did not make; 0 for none. Of a long view the newest are looked at.
+    /// </summary>
     internal static async ValueTask<ulong> FindForeignAsync(Disk disk, Id160 secret)
     {
         var cursor = disk.NewCursor();

@@ -29,7 +29,10 @@ public readonly record struct RememberedDisk(Id160 Disk, Ballot Promised, ViewMa
     /// <summary>The LSN up to which the disk was whole when the last one began.</summary>
     public ulong CopiedAfter { get; init; }
 
-    /// <summary>Entries of the disk that lie before it in the log are those of a copy that was dropped. Known while an index is rebuilt, and not kept.</summary>
+    /// <summary>
+    /// Entries of the disk that lie before it in the log are those of a copy that was dropped. Known while an index is rebuilt, and not
+    /// kept.
+    /// </summary>
     public ulong DroppedAt { get; init; }
 
     /// <summary>Copies up to this number went when the disk was dropped.</summary>
@@ -144,7 +147,9 @@ public sealed class RememberedDisks
         return new PromiseAnswer(status == IoStatus.Ok && promised == ballot, promised, known.View.Ballot, known.View.Lsn, known.View.Id);
     }
 
-    /// <summary>Keeps the newest view of a disk of which this host holds no entries; durable when it is Ok. Fenced below the promise.</summary>
+    /// <summary>
+    /// Keeps the newest view of a disk of which this host holds no entries; durable when it is Ok. Fenced below the promise.
+    /// </summary>
     internal ValueTask<IoStatus> NoteViewAsync(DiskServices services, Id160 disk, ViewMark view)
     {
         var known = Of(disk);

@@ -131,7 +131,8 @@ public sealed class StateReceiver
             throw Conflict($"LSN {fields.Lsn}: {error.Text()}");
         }
 
-        if (!isNext && ((_wholeAt.Lsn > 0 && fields.Lsn != _historyFrom) || fields.TimeMicros < head.TimeMicros || fields.Kind == EntryKind.Branch
+        if (!isNext && ((_wholeAt.Lsn > 0 && fields.Lsn != _historyFrom) || fields.TimeMicros < head.TimeMicros
+            || fields.Kind == EntryKind.Branch
             || (body?.View is { } view && view.Ballot <= head.Ballot)))
         {
             throw Conflict($"LSN {fields.Lsn} can't come behind LSN {head.Lsn}: an older time or view, or a gap within the stream");

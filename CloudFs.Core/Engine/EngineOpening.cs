@@ -171,7 +171,8 @@ internal static class EngineOpening
                 }
                 else if (record.Type is DeviceRecordType.CopyBegin or DeviceRecordType.CopyEnd)
                 {
-                    services.Disks.ById(record.Disk)?.SetCopying(services.Remembered.Of(record.Disk).IsCopying, record.Type == DeviceRecordType.CopyEnd ? record.Lsn : 0);
+                    services.Disks.ById(record.Disk)?.SetCopying(
+                    services.Remembered.Of(record.Disk).IsCopying, record.Type == DeviceRecordType.CopyEnd ? record.Lsn : 0);
                 }
                 else if (record.Type == DeviceRecordType.CopyLost)
                 {

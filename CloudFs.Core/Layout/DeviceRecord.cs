@@ -49,7 +49,8 @@ public static class DeviceRecordLayout
 
 /// <summary>
 /// Something that the device keeps in its log beside the entries and shows to nobody: the secret of a view, so
-/// that it is durable together with, and in the order before, the entry that introduces it (PROTOCOL.md, 25); promises, and what is known of disks that
+/// that it is durable together with, and in the order before, the entry that introduces it (PROTOCOL.md, 25); promises, and what is
+/// known of disks that
 /// are not here (PROTOCOL.md, 1, 9 and 22).
 /// </summary>
 /// <param name="Type">What it says.</param>
@@ -58,11 +59,14 @@ public static class DeviceRecordLayout
 /// <param name="Secret">20 random bytes. Of a view: its id.</param>
 public readonly record struct DeviceRecord(DeviceRecordType Type, Id160 Disk, Id160 View, Id160 Secret)
 {
-    /// <summary>Of a promise or view: the epoch of its ballot. Of a copy: its number. Of a drop: the number of the last copy that it ends.</summary>
+    /// <summary>
+    /// Of a promise or view: the epoch of its ballot. Of a copy: its number. Of a drop: the number of the last copy that it ends.
+    /// </summary>
     public ulong Epoch { get; init; }
 
     /// <summary>Of a view: the LSN of its entry. Of a drop: the use of relocation segments from which on copies count again.
-    /// Of a copy's beginning: up to where the disk was whole; of its end: where the history begins; of lost sectors: of what was lost.</summary>
+    /// Of a copy's beginning: up to where the disk was whole; of its end: where the history begins; of lost sectors: of what was
+    /// lost.</summary>
     public ulong Lsn { get; init; }
 
     /// <summary>Of a view: the version before it.</summary>

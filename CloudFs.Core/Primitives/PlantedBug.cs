@@ -22,4 +22,13 @@ internal enum PlantedBug
 
     /// <summary>References to a segment are taken back too often, so that it counts as dead while something in it is live.</summary>
     StaleLiveness,
+
+    /// <summary>A flush is acknowledged though the other replicas may not have what it covers.</summary>
+    AckBeforeMajority,
+
+    /// <summary>A promise is written down, and entries of lower ballots are taken all the same.</summary>
+    IgnoreFence,
+
+    /// <summary>A primary serves whether or not a majority answers its heartbeats.</summary>
+    ServeWithoutLease,
 }

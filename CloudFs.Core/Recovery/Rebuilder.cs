@@ -206,7 +206,8 @@ internal sealed class Rebuilder(
             return;
         }
 
-        if (record.Type == DeviceRecordType.Dropped && !isCopy && _disks.Remove(record.Disk, out var dropped) && !dropped.State.Map.Tree.IsEmpty)
+        if (record.Type == DeviceRecordType.Dropped && !isCopy
+            && _disks.Remove(record.Disk, out var dropped) && !dropped.State.Map.Tree.IsEmpty)
         {
             var delta = new LivenessDelta();
             await tree.DropAsync(dropped.State.Map.Tree, 0, delta);

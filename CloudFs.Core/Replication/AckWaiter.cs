@@ -23,7 +23,8 @@ internal enum AckLevel
 }
 
 /// <summary>
-/// One request that waits for other hosts; reused. Whoever brings what it waits for goes on with it on its own thread: waking another one costs as
+/// One request that waits for other hosts; reused. Whoever brings what it waits for goes on with it on its own thread: waking another
+/// one costs as
 /// much as the network does.
 /// </summary>
 internal sealed class AckWaiter : IValueTaskSource<IoStatus>

@@ -6,7 +6,8 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Core.Replication;
 
 /// <summary>
-/// The replica's side of one disk: it asks the primary for what it lacks, proves every entry before it takes it, and says how far it is. Entries come on its
+/// The replica's side of one disk: it asks the primary for what it lacks, proves every entry before it takes it, and says how far it
+/// is. Entries come on its
 /// link's reading loop; what it says leaves on the writing loop.
 /// </summary>
 internal sealed class Following(ReplicationHub hub, Group group, PeerLink link, DiskServices services) : LinkSource

@@ -6,7 +6,8 @@ namespace CloudFs.Core.Replication;
 internal static class ForkPoint
 {
     /// <summary>
-    /// The newest LSN that both have in common: within one view there is one chain, so it is the lesser of the copy's last LSN in the last view that both have, and the LSN before the next view here.
+    /// The newest LSN that both have in common: within one view there is one chain, so it is the lesser of the copy's last LSN in the
+    /// last view that both have, and the LSN before the next view here.
     /// </summary>
     /// <param name="here">The views here, oldest first.</param>
     /// <param name="newestHere">The newest LSN here.</param>

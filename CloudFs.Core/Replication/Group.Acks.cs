@@ -317,7 +317,7 @@ internal sealed partial class Group
         return level switch
         {
             AckLevel.Received => _received >= lsn || _committed >= lsn || DrawReceived() >= lsn,
-            AckLevel.Committed => _committed >= lsn,
+            AckLevel.Committed => _committed >= lsn || (_hub.Planted == PlantedBug.AckBeforeMajority && _newest >= lsn),
             AckLevel.Leased => _durable >= lsn,
             _ => true,
         };
@@ -342,7 +342,8 @@ internal sealed partial class Group
         return _leaseUntil > now;
     }
 
-    private ulong LeaseOf(Replica replica) => replica.Host == _hub.HostId ? (ulong)long.MaxValue
+    private ulong LeaseOf(Replica replica) => replica.Host == _hub.HostId || _hub.Planted == PlantedBug.ServeWithoutLease
+        ? (ulong)long.MaxValue
         : _members.TryGetValue(replica.Host, out var member) && member is { IsAttached: true, Feed: { } feed }
             && member.Replica.Device == replica.Device
         ? (ulong)_hub.LeaseOf(feed)
@@ -393,7 +394,8 @@ internal sealed partial class Group
     }
 
     /// <summary>
-    /// A view is committed once its entry is durable here, with all before it, and on a majority of every set up to its own, witnesses counted; what came
+    /// A view is committed once its entry is durable here, with all before it, and on a majority of every set up to its own, witnesses
+    /// counted; what came
     /// before it has no say then.
     /// </summary>
     private void CommitViews()

@@ -19,7 +19,7 @@ internal sealed partial class Group
     /// <summary>The newest view's entry as it goes over a link: what witnesses are sent.</summary>
     private byte[] _viewEntry = [];
 
-    /// <summary>Those who are not named by the view that comes next.</summary>
+    /// <summary>Those whom the newest view does not name any more, until they were sent it.</summary>
     private readonly List<Feed> _leaving = [];
 
     void IDiskGroup.OnAppended(ulong lsn, Id160 id, ReadOnlySpan<byte> entry)
@@ -37,8 +37,8 @@ internal sealed partial class Group
 
             if (_leaving.Count > 0)
             {
+                _leaving.RemoveAll(leaving => leaving.IsDetached);
                 (more ??= []).AddRange(_leaving);
-                _leaving.Clear();
             }
 
             var any = more is not null;
@@ -148,8 +148,8 @@ internal sealed partial class Group
 
             if (!_members.TryGetValue(link.PeerHost, out var member) || member.Replica.Device != link.PeerDevice)
             {
-                return (null, FollowStatus.NotNamed, member is null
-                    ? "the view does not name that host" : $"the view names device {member.Replica.Device} of that host, not {link.PeerDevice}");
+                return (null, FollowStatus.NotNamed, member is null ? "the view does not name that host"
+                    : $"the view names device {member.Replica.Device} of that host, not {link.PeerDevice}");
             }
 
             var common = member.Replica.Witness ? 0 : ForkPoint.Common(viewsHere, _newest, ask.Views, ask.Lsn);
@@ -163,7 +163,7 @@ internal sealed partial class Group
             old = member.Feed;
             if (old is not null)
             {
-                old.IsDetached = true;
+                old.Detach();
             }
 
             feed = new Feed(this, member, link, ask.Lsn + 1, member.Replica.Witness)
@@ -200,10 +200,15 @@ internal sealed partial class Group
             {
                 if (member.Feed is { IsDetached: false } feed && feed.Link == link)
                 {
-                    feed.IsDetached = true;
+                    feed.Detach();
                     member.Reason = reason;
                     member.LastHeard = _hub.Now;
                 }
+            }
+
+            foreach (var leaving in _leaving.Where(leaving => leaving.Link == link))
+            {
+                leaving.Detach();
             }
 
             Volatile.Write(ref _leaseUntil, 0);
@@ -223,14 +228,14 @@ internal sealed partial class Group
         lock (_lock)
         {
             return _members.TryGetValue(link.PeerHost, out var member) && member.Feed is { IsDetached: false } feed && feed.Link == link
-                ? feed : null;
+                ? feed : _leaving.Find(leaving => !leaving.IsDetached && leaving.Link == link);
         }
     }
 
     /// <summary>What a replica is sent next; called by its link's writing loop.</summary>
     public bool Fill(Feed feed, FrameWriter into)
     {
-        var disk = Disk;
+        var hasLeft = false;
         lock (_lock)
         {
             if (feed.IsDetached)
@@ -250,14 +255,36 @@ internal sealed partial class Group
 
             if (feed.Next > feed.Last)
             {
-                feed.IsDetached = true;
+                feed.Detach();
+                hasLeft = true;
+            }
+        }
+
+        if (hasLeft)
+        {
+            // Where it has not understood the view that removed it, it asks again, and is told.
+            SayUnfollow(feed, "the view does not name it any more");
+            return false;
+        }
+
+        return FillLive(feed, into);
+    }
+
+    private bool FillLive(Feed feed, FrameWriter into)
+    {
+        var disk = Disk;
+        lock (_lock)
+        {
+            if (feed.IsDetached || feed.Pump is not null)
+            {
                 return false;
             }
 
             var start = into.Count;
             EntriesFrame.Begin(into, Id, _committed, _views[^1].Ballot);
             var body = into.Count;
-            var (next, count) = feed.UnacknowledgedBytes < WindowBytes ? _tail.CopyTo(into, feed.Next, Unsafe, PeerLink.SendBytes) : (feed.Next, 0);
+            var (next, count) = feed.UnacknowledgedBytes < WindowBytes
+                ? _tail.CopyTo(into, feed.Next, Unsafe, PeerLink.SendBytes) : (feed.Next, 0);
             var sync = SyncFor(feed);
             if (count == 0 && feed.Next <= _newest && feed.Next < Unsafe && feed.UnacknowledgedBytes < WindowBytes && disk is not null)
             {
@@ -293,7 +320,7 @@ internal sealed partial class Group
     {
         lock (_lock)
         {
-            if (!feed.IsDetached && next < _tail.First && next <= _newest)
+            if (!feed.IsDetached && next <= feed.Last && next < _tail.First && next <= _newest)
             {
                 return false;
             }
@@ -312,7 +339,7 @@ internal sealed partial class Group
     {
         lock (_lock)
         {
-            feed.IsDetached = true;
+            feed.Detach();
             feed.Member.Reason = reason;
         }
 
@@ -330,7 +357,7 @@ internal sealed partial class Group
 
         lock (_lock)
         {
-            feed.IsDetached = true;
+            feed.Detach();
             feed.Member.Reason = reason;
             feed.Member.LastHeard = _hub.Now;
             Volatile.Write(ref _leaseUntil, 0);
@@ -404,7 +431,7 @@ internal sealed partial class Group
         List<Feed> feeds;
         lock (_lock)
         {
-            feeds = [.. _members.Values.Where(member => member.IsAttached).Select(member => member.Feed!)];
+            feeds = [.. _members.Values.Where(member => member.IsAttached).Select(member => member.Feed!), .. _leaving];
         }
 
         foreach (var feed in feeds)
@@ -421,80 +448,6 @@ internal sealed partial class Group
             WakeFeeds();
         }
     }
-
-    private GroupReplica Describe(Member member)
-    {
-        var now = _hub.Now;
-        if (member.Replica.Host == _hub.HostId)
-        {
-            return new GroupReplica(
-                member.Replica, member.IsJoining, Role == GroupRole.Primary ? ReplicaState.Primary : ReplicaState.Unknown) { Lsn = _durable };
-        }
-
-        if (Role != GroupRole.Primary)
-        {
-            return new GroupReplica(member.Replica, member.IsJoining, ReplicaState.Unknown);
-        }
-
-        var feed = member.IsAttached ? member.Feed : null;
-        var lag = _newest > member.Durable && !member.Replica.Witness ? _newest - member.Durable : 0;
-        var isSilent = lag > 0 && feed is not null && now - member.LastProgress > _hub.Ticks(SilenceMax);
-        var state = feed is null ? member.Reason is not null && member.Feed is null ? ReplicaState.Refused : ReplicaState.Away
-            : isSilent ? ReplicaState.Away : feed.Pump is { } pump ? pump.IsState ? ReplicaState.Copying : ReplicaState.CatchingUp : ReplicaState.Live;
-        var began = feed is null ? 0 : feed.First;
-        var done = feed?.Pump is null || _newest < began ? (double?)null
-            : Math.Clamp((double)(member.Durable - (began - 1)) / (_newest - (began - 1)), 0, 1);
-        var took = feed is null ? 0 : _hub.Seconds(now - feed.Began);
-        return new GroupReplica(member.Replica, member.IsJoining, state)
-        {
-            Reason = isSilent ? "it acknowledges nothing" : feed is null ? member.Reason ?? "it is not connected" : null,
-            Lsn = member.Durable,
-            LagEntries = lag,
-            LagBytes = lag == 0 ? 0 : (ulong)Math.Max(feed?.UnacknowledgedBytes ?? 0, 0),
-            Lag = lag == 0 ? TimeSpan.Zero : TimeSpan.FromSeconds(_hub.Seconds(now - member.LastLive)),
-            Away = feed is null ? TimeSpan.FromSeconds(_hub.Seconds(now - member.LastHeard))
-                : isSilent ? TimeSpan.FromSeconds(_hub.Seconds(now - member.LastProgress)) : TimeSpan.Zero,
-            Progress = done,
-            Left = done is > 0.001 ? TimeSpan.FromSeconds(took * (1 - done.Value) / done.Value) : null,
-            SentBytes = (ulong)(feed?.SentBytes ?? 0),
-        };
-    }
-
-    private GroupState GetState(out string? reason)
-    {
-        reason = Reason;
-        lock (_lock)
-        {
-            if (Role != GroupRole.Primary)
-            {
-                return FollowState;
-            }
-
-            if (_isMoving)
-            {
-                return GroupState.Moving;
-            }
-
-            if (!_isOpen)
-            {
-                reason ??= "this host restarted, and asks the others before it goes on";
-                return GroupState.Candidate;
-            }
-
-            if (_isServing && HasLease())
-            {
-                reason = null;
-                return GroupState.Serving;
-            }
-
-            reason ??= $"{_members.Values.Count(member => member.IsAttached)} of {_members.Count - 1} other replicas are within reach, and a "
-                + "majority of all must be: requests wait until one is back";
-            return GroupState.Waiting;
-        }
-    }
-
-    /// <summary>How following stands, where this host is not the primary.</summary>
-    public GroupState FollowState { get; set; } = GroupState.Disconnected;
 }
 
 /// <summary>What a replica says when it asks to be sent what it lacks.</summary>

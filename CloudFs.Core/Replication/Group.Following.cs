@@ -54,6 +54,19 @@ internal sealed partial class Group
     /// <summary>The ballot that the primary named when it agreed to be followed: what is behind is of older ones.</summary>
     public Ballot Told { get; set; }
 
+    /// <summary>Whom this host asked is not the primary, and has a view of that ballot.</summary>
+    public void NoteElsewhere(Ballot ballot)
+    {
+        Redirect = default;
+        if (ballot.Primary == _hub.HostId || ballot <= Ballot)
+        {
+            return;
+        }
+
+        Told = ballot > Told ? ballot : Told;
+        ToldPrimary = ToldPrimary.IsZero ? default : ballot.Primary;
+    }
+
     public FollowAsk AskNow()
     {
         if (Disk is { } disk)

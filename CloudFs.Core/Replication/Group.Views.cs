@@ -102,8 +102,9 @@ internal sealed partial class Group
             Role = GroupRole.Replica;
             _isOpen = _isServing = _isMoving = false;
             Redirect = host;
-            feeds = [.. _members.Values.Where(member => member.IsAttached).Select(member => member.Feed!)];
-            feeds.ForEach(feed => feed.IsDetached = true);
+            feeds = [.. _members.Values.Where(member => member.IsAttached).Select(member => member.Feed!), .. _leaving];
+            feeds.ForEach(feed => feed.Detach());
+            _leaving.Clear();
             _tail.Clear();
         }
 

@@ -5,10 +5,12 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Core.Replication;
 
 /// <summary>
-/// A disk that lies on several hosts, as this one sees it: who holds it by which views, how far each is, and what its requests wait for. Any thread.
+/// A disk that lies on several hosts, as this one sees it: who holds it by which views, how far each is, and what its requests wait
+/// for. Any thread.
 /// Its lock is a leaf: nothing else is taken under it, and no disk is called.
 /// <para>
-/// On the primary: an entry that took its place in the chain goes into the tail and from there to each replica that is in step (Group.Feeds.cs); what
+/// On the primary: an entry that took its place in the chain goes into the tail and from there to each replica that is in step
+/// (Group.Feeds.cs); what
 /// they acknowledge moves the frontiers received and committed, and whoever waits for these goes on (Group.Acks.cs).
 /// </para>
 /// </summary>
@@ -19,7 +21,8 @@ internal sealed partial class Group : IDiskGroup
     private readonly Dictionary<Id160, Member> _members = [];
 
     /// <summary>
-    /// The view that is committed, or was there when this host began, and every one after it: until the last is committed, each must agree (PROTOCOL.md, 9).
+    /// The view that is committed, or was there when this host began, and every one after it: until the last is committed, each must
+    /// agree (PROTOCOL.md, 9).
     /// </summary>
     private readonly List<GroupView> _views = [];
     private readonly Tail _tail;
@@ -206,6 +209,7 @@ internal sealed partial class Group : IDiskGroup
     /// <summary>On the primary: another host may copy the disk.</summary>
     public void AddJoining(Replica replica)
     {
+        List<Feed> leaving;
         lock (_lock)
         {
             if (_members.TryGetValue(replica.Host, out var known) && !known.IsJoining)
@@ -213,10 +217,15 @@ internal sealed partial class Group : IDiskGroup
                 return;
             }
 
+            // It comes back before it was sent the view that removed it: it asks anew.
+            leaving = _leaving.FindAll(feed => !feed.IsDetached && feed.Link.PeerHost == replica.Host);
+            leaving.ForEach(feed => feed.Detach());
+
             _members[replica.Host] = known ?? new Member(replica, isJoining: true) { LastHeard = _hub.Now };
             _members[replica.Host].Replica = replica;
         }
 
+        leaving.ForEach(feed => SayUnfollow(feed, "it joins again"));
         _hub.Changed();
     }
 
@@ -235,7 +244,7 @@ internal sealed partial class Group : IDiskGroup
             _members.Remove(host);
             if (feed is not null)
             {
-                feed.IsDetached = true;
+                feed.Detach();
             }
         }
 
@@ -259,31 +268,6 @@ internal sealed partial class Group : IDiskGroup
 
         bool IsCaughtUp(Member member) => member.IsJoining && member.IsAttached && (member.Replica.Witness
             || (member.Feed!.Pump is null && member.Durable > 0 && member.Durable + JoinLagMax >= _newest));
-    }
-
-    public GroupStatus GetStatus()
-    {
-        var disk = Disk;
-        var status = disk is { IsDeleted: false } && disk.DurableHere.Lsn > 0 ? disk.GetStatus() : null;
-        var (role, state) = (Role, GetState(out var reason));
-        lock (_lock)
-        {
-            return new GroupStatus
-            {
-                Disk = Id,
-                Name = status?.Name,
-                SizeBytes = status?.SizeBytes ?? 0,
-                Durability = status?.Durability ?? Durability.Flush,
-                Role = role,
-                State = state,
-                Reason = reason,
-                Ballot = _views.Count == 0 ? default : _views[^1].Ballot,
-                Durable = status?.Durable ?? default,
-                Committed = _committed,
-                LiveBytes = status?.LiveBytes ?? 0,
-                Replicas = [.. _members.Values.OrderBy(member => member.IsJoining).ThenBy(member => member.Replica.Host).Select(Describe)],
-            };
-        }
     }
 
     private void SetMembers(IReadOnlyList<Replica> replicas)

@@ -1,7 +1,8 @@
 namespace CloudFs.Core.Replication;
 
 /// <summary>
-/// Heartbeats over one link, at the primary's end (PROTOCOL.md, 18 and 19): a lease runs from the moment in which the heartbeat was sent that was answered. Any thread.
+/// Heartbeats over one link, at the primary's end (PROTOCOL.md, 18 and 19): a lease runs from the moment in which the heartbeat was
+/// sent that was answered. Any thread.
 /// </summary>
 internal sealed class LinkLease
 {

@@ -1,6 +1,8 @@
 namespace CloudFs.Core.Replication;
 
-/// <summary>What one end of a link asks of the other (docs/protocol/replication.md). Answers begin with a <see cref="LinkAnswer"/>.</summary>
+/// <summary>
+/// What one end of a link asks of the other (docs/protocol/replication.md). Answers begin with a <see cref="LinkAnswer"/>.
+/// </summary>
 internal enum LinkRequest : byte
 {
     /// <summary>A promise to a ballot (PROTOCOL.md, 1 to 4).</summary>

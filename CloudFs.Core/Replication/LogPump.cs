@@ -6,7 +6,8 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Core.Replication;
 
 /// <summary>
-/// Reads the log for a replica that is behind what is in memory, beside the link's loops, until it is in step. Two pieces are in memory at a time, and no more is read than
+/// Reads the log for a replica that is behind what is in memory, beside the link's loops, until it is in step. Two pieces are in memory
+/// at a time, and no more is read than
 /// the replica takes.
 /// </summary>
 internal sealed class LogPump(ReplicationHub hub, Group group, Feed feed, Disk disk)
@@ -24,6 +25,9 @@ internal sealed class LogPump(ReplicationHub hub, Group group, Feed feed, Disk d
     public bool IsState { get; private set; }
 
     public void Start() => hub.Spawn(RunAsync);
+
+    /// <summary>Its feed is detached: it must not wait for a piece to leave that never will.</summary>
+    public void Wake() => _taken.Set();
 
     /// <summary>Puts the piece that is ready, if there is one. Under the group's lock, on the link's writing loop.</summary>
     public bool Fill(FrameWriter into, ulong committed, Ballot ballot, bool sync)

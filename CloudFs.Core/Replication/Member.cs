@@ -47,7 +47,8 @@ internal sealed class Feed(Group group, Member member, PeerLink link, ulong next
 
     public bool IsWitness { get; } = isWitness;
 
-    public bool IsDetached { get; set; }
+    /// <summary>True once it is sent nothing more.</summary>
+    public bool IsDetached { get; private set; }
 
     /// <summary>The next LSN to send.</summary>
     public ulong Next { get; set; } = next;
@@ -85,6 +86,13 @@ internal sealed class Feed(Group group, Member member, PeerLink link, ulong next
     public ulong Last { get; private set; } = ulong.MaxValue;
 
     public override bool Fill(FrameWriter into) => group.Fill(this, into);
+
+    /// <summary>It is sent nothing more, and nobody reads the log for it any longer. Under the group's lock.</summary>
+    public void Detach()
+    {
+        IsDetached = true;
+        Pump?.Wake();
+    }
 
     public void EndAfter(ulong lsn) => Last = Math.Min(Last, lsn);
 

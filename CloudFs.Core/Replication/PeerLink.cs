@@ -33,7 +33,8 @@ internal interface ILinkOwner
 }
 
 /// <summary>
-/// One connection to another host's daemon: hello, then frames in both directions, requests and their answers. The writing loop collects from whoever has
+/// One connection to another host's daemon: hello, then frames in both directions, requests and their answers. The writing loop
+/// collects from whoever has
 /// something, in turn, so that no disk waits behind another for longer than one piece.
 /// </summary>
 internal sealed class PeerLink : IDisposable

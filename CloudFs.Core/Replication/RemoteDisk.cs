@@ -5,7 +5,8 @@ namespace CloudFs.Core.Replication;
 
 /// <summary>
 /// One client's session with a disk whose primary is another host. What was acknowledged is remembered by its newest version; a
-/// primary that comes back without it ends the session: every call then gives <see cref="IoStatus.Stopped"/> (PROTOCOL.md, 15). While the primary can't be
+/// primary that comes back without it ends the session: every call then gives <see cref="IoStatus.Stopped"/> (PROTOCOL.md, 15). While
+/// the primary can't be
 /// reached, requests wait, up to the disk's patience, then fail with <see cref="IoStatus.Unreachable"/>. Any thread.
 /// </summary>
 public sealed class RemoteDisk : IAsyncDisposable
@@ -148,10 +149,11 @@ public sealed class RemoteDisk : IAsyncDisposable
     }
 
     /// <summary>Ends the session; requests that wait end with <see cref="IoStatus.Stopped"/>.</summary>
-    public async ValueTask DisposeAsync()
+    public ValueTask DisposeAsync()
     {
         Volatile.Write(ref _isBroken, true);
-        await _ended.CancelAsync();
+        EndRequests();
+        return ValueTask.CompletedTask;
     }
 
     /// <summary>Opens the session, or opens it again.</summary>
@@ -201,6 +203,9 @@ public sealed class RemoteDisk : IAsyncDisposable
             _opening.Release();
         }
     }
+
+    /// <summary>On this thread: those who wait go on where they are told of it.</summary>
+    private void EndRequests() => _ended.Cancel();
 
     private DiskVersion Acknowledged
     {

@@ -5,7 +5,8 @@ using CloudFs.Core.Primitives;
 namespace CloudFs.Core.Replication;
 
 /// <content>
-/// A primary that restarted runs as a candidate (PROTOCOL.md, 5 to 8): a ballot of its own, durable; promises from a majority; the newest chain among them; then its view.
+/// A primary that restarted runs as a candidate (PROTOCOL.md, 5 to 8): a ballot of its own, durable; promises from a majority; the
+/// newest chain among them; then its view.
 /// </content>
 public sealed partial class ReplicationHub
 {
@@ -35,7 +36,8 @@ public sealed partial class ReplicationHub
     {
         var disk = group.Disk!;
         var ballot = new Ballot(Math.Max(group.Promised.Epoch, group.Higher.Epoch) + 1, HostId);
-        if (group.Promised is { Primary: var promised } mine && promised == HostId && mine > group.Ballot && mine > group.Higher && group.OwnBallot == mine)
+        var mine = group.Promised;
+        if (mine.Primary == HostId && mine > group.Ballot && mine > group.Higher && group.OwnBallot == mine)
         {
             // Asked for before, by this process, and not answered by enough.
             ballot = mine;
@@ -59,10 +61,11 @@ public sealed partial class ReplicationHub
             group.NoteRefusal(refused!.Value.Promised);
         }
 
-        if (sets.Any(set => set.Count(replica => replica.Host == HostId || granted.ContainsKey(replica.Host)) < Quorum.MajorityOf(set.Count)))
+        if (sets.Any(set => set.Count(replica => replica.Host == HostId || granted.ContainsKey(replica.Host))
+            < Quorum.MajorityOf(set.Count)))
         {
-            group.Reason = $"this host restarted, and {granted.Count} of {others.Length} other replicas promise that it may go on: it asks again "
-                + "until a majority does";
+            group.Reason = $"this host restarted, and {granted.Count} of {others.Length} other replicas promise that it may go on: "
+                + "it asks again until a majority does";
             return false;
         }
 
@@ -77,11 +80,13 @@ public sealed partial class ReplicationHub
         var newest = granted.OrderByDescending(pair => pair.Value.View).ThenByDescending(pair => pair.Value.Lsn).FirstOrDefault();
         if (newest.Value.View > own.View && witnesses.Contains(newest.Key))
         {
-            group.Reason = $"a view of ballot {newest.Value.View} is known to a witness, and its data to nobody within reach: it waits for who has it";
+            group.Reason = $"a view of ballot {newest.Value.View} is known to a witness, and its data to nobody within reach: "
+                + "it waits for who has it";
             return false;
         }
 
-        if (newest.Value.View > own.View || (newest.Value.View == own.View && newest.Value.Lsn > own.Lsn && !witnesses.Contains(newest.Key)))
+        if (newest.Value.View > own.View
+            || (newest.Value.View == own.View && newest.Value.Lsn > own.Lsn && !witnesses.Contains(newest.Key)))
         {
             if (await CopyAsync(group, newest.Key, newest.Value.Lsn, ballot) is { } why)
             {
@@ -100,7 +105,9 @@ public sealed partial class ReplicationHub
         group.Reason = status == IoStatus.Ok ? null : $"its new view could not be appended ({status})";
         if (status == IoStatus.Ok)
         {
-            Tell(EventLevel.Info, "view-opened", $"disk {group.Id}: this host goes on in a view of ballot {group.Ballot}, disk at LSN {disk.Newest.Lsn}");
+            Tell(
+                EventLevel.Info, "view-opened",
+                $"disk {group.Id}: this host goes on in a view of ballot {group.Ballot}, disk at LSN {disk.Newest.Lsn}");
             group.Advance();
             Changed();
         }
@@ -152,7 +159,8 @@ public sealed partial class ReplicationHub
         lock (_lock)
         {
             var primary = group.Ballot.Primary;
-            if (_restrained.GetValueOrDefault(primary) > now)
+            // Who holds the lease may run above itself: nobody else answers clients meanwhile.
+            if (primary != ballot.Primary && _restrained.GetValueOrDefault(primary) > now)
             {
                 return (null, $"host {primary} has a lease");
             }
@@ -214,7 +222,8 @@ public sealed partial class ReplicationHub
                 }
             }
 
-            return await group.Disk.FlushLogAsync() is var status and not IoStatus.Ok ? $"this host's device takes nothing more ({status})" : null;
+            var status = await group.Disk.FlushLogAsync();
+            return status == IoStatus.Ok ? null : $"this host's device takes nothing more ({status})";
         }
         catch (Exception e) when (e is IOException or TimeoutException)
         {

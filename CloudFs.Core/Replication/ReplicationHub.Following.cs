@@ -110,8 +110,13 @@ public sealed partial class ReplicationHub
         var group = FindGroup(ask.Disk);
         var (status, reason) = (FollowStatus.Unknown, "the disk is not here");
         Feed? feed = null;
-        var ballot = group?.Ballot ?? default;
-        if (group is not null && ask.Promised > ballot)
+        var here = group?.Disk ?? _services.Disks.ById(ask.Disk);
+        var ballot = group?.Ballot ?? here?.Head.Ballot ?? default;
+        if (group is null && here is { IsReadOnly: false, IsDeleted: false })
+        {
+            (status, reason) = (FollowStatus.NotNamed, "the disk is on that host alone");
+        }
+        else if (group is not null && ask.Promised > ballot)
         {
             (status, reason) = (FollowStatus.Fenced, "");
             group.NoteHigher(ask.Promised);
@@ -122,7 +127,7 @@ public sealed partial class ReplicationHub
             (feed, status, reason) = group.Attach(link, ask, views);
         }
 
-        var removing = group?.Disk?.Locked(state => state.Views.Count > 0 ? state.Views[^1] : default) ?? default;
+        var removing = here?.Locked(state => state.Views.Count > 0 ? state.Views[^1] : default) ?? default;
         link.Say(FrameType.FollowAnswer, frame =>
         {
             frame.Put(ask.Disk);
@@ -182,7 +187,12 @@ public sealed partial class ReplicationHub
             FollowStatus.Fenced => $"host {link.PeerHost} has a lower ballot than was promised here",
             _ => reason,
         };
-        if (status == FollowStatus.NotNamed && view.Ballot > group.Ballot)
+        if (status == FollowStatus.NotPrimary)
+        {
+            // The right to write went while this host was away: what is followed next is whoever has it by the newest view there.
+            group.NoteElsewhere(ballot);
+        }
+        else if (status == FollowStatus.NotNamed && view.Ballot > group.Ballot && group.Role != GroupRole.Joining)
         {
             group.BecomeRemoved();
         }

@@ -247,7 +247,8 @@ public sealed partial class ReplicationHub : ILinkOwner
         catch (IOException broke)
         {
             // Hosts come and go: how each disk stands says what that means.
-            TellOnce($"{link.PeerHost} {broke.Message}", "link-ended", $"the link to {link.Address} ended: {broke.Message}", EventLevel.Info);
+            TellOnce(
+                $"{link.PeerHost} {broke.Message}", "link-ended", $"the link to {link.Address} ended: {broke.Message}", EventLevel.Info);
         }
         catch (OperationCanceledException) when (both.IsCancellationRequested || link.PeerHost.IsZero)
         {
@@ -300,7 +301,8 @@ public sealed partial class ReplicationHub : ILinkOwner
         }
         catch (Exception e) when (e is IOException or TimeoutException)
         {
-            TellOnce($"dial {host} {e.Message}", "dial-failed", $"host {host} at {peer.Address} can't be reached: {e.Message}", EventLevel.Info);
+            var line = $"host {host} at {peer.Address} can't be reached: {e.Message}";
+            TellOnce($"dial {host} {e.Message}", "dial-failed", line, EventLevel.Info);
         }
         finally
         {

@@ -236,8 +236,8 @@ public sealed partial class ReplicationHub
     private ValueTask<Disk?> PrimaryOfAsync(Id160 id)
     {
         var disk = _services.Disks.ById(id);
-        return ValueTask.FromResult(disk is { IsDeleted: false } && (disk.Group is Group group ? group.Role == GroupRole.Primary : !disk.IsReadOnly)
-            ? disk : null);
+        var isPrimary = disk is { IsDeleted: false } && (disk.Group is Group group ? group.Role == GroupRole.Primary : !disk.IsReadOnly);
+        return ValueTask.FromResult(isPrimary ? disk : null);
     }
 
     private static (Id160 Disk, ulong Offset, int Length) ReadRange(ReadOnlySpan<byte> body)

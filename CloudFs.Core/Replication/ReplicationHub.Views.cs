@@ -125,7 +125,8 @@ public sealed partial class ReplicationHub
             var (head, secret) = disk.Locked(state => (state.Head, state.Secret));
             if (status != IoStatus.Ok || head.Lsn != lsn)
             {
-                throw new RefusalException(Refusal.Unavailable, $"what was written last could not be made durable on the others ({status})");
+                throw new RefusalException(
+                    Refusal.Unavailable, $"what was written last could not be made durable on the others ({status})");
             }
 
             // A majority has it; the one that goes on must, too.
@@ -237,7 +238,8 @@ public sealed partial class ReplicationHub
     }
 
     /// <summary>
-    /// A view with other replicas, committed in the old set and the new; then one more with the same, so that a host that restarts sees in the chain
+    /// A view with other replicas, committed in the old set and the new; then one more with the same, so that a host that restarts sees
+    /// in the chain
     /// that the change was (PROTOCOL.md, 9).
     /// </summary>
     private async Task ChangeAsync(Group group, IReadOnlyList<Replica> replicas, CancellationToken cancellation)

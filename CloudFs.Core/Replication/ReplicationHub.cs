@@ -49,6 +49,11 @@ public sealed partial class ReplicationHub : IAsyncDisposable
 
     internal Id160 DeviceId => _services.DeviceId;
 
+    internal PlantedBug Planted => _services.Runtime.Planted;
+
+    /// <summary>How long a primary may serve after it sent the heartbeats that a majority answered.</summary>
+    internal TimeSpan Lease => _lease;
+
     internal TailBudget TailBudget { get; } = new(TailBytesMax);
 
     internal CancellationToken Stopping => _stopping.Token;
@@ -317,11 +322,6 @@ public sealed partial class ReplicationHub : IAsyncDisposable
             return;
         }
 
-        if (inForce.Replicas.Count == 1)
-        {
-            return;
-        }
-
         var views = new List<GroupView>();
         if (marks.Length == 2 && await disk.ReadViewAsync(marks[0].Lsn) is { } before
             && !before.Replicas.Select(replica => (replica.Host, replica.Device)).ToHashSet()
@@ -329,6 +329,12 @@ public sealed partial class ReplicationHub : IAsyncDisposable
         {
             // Whether the newest view was committed is not known: until it is, the one before has its say.
             views.Add(new GroupView(marks[0].Lsn, before.Ballot, before.Replicas));
+        }
+
+        if (inForce.Replicas.Count == 1 && views.Count == 0)
+        {
+            // It is on this host alone, and nobody else is to be asked.
+            return;
         }
 
         views.Add(new GroupView(head.View.Lsn, inForce.Ballot, inForce.Replicas));

@@ -25,7 +25,8 @@ internal sealed class TailBudget(long bytes)
 }
 
 /// <summary>
-/// A disk's newest entries in memory, as they go over a link: so that those who are in step need no read of the log. Bounded by what one disk and all may keep: what
+/// A disk's newest entries in memory, as they go over a link: so that those who are in step need no read of the log. Bounded by what
+/// one disk and all may keep: what
 /// falls out is read from the log. Guarded by its group's lock.
 /// </summary>
 internal sealed class Tail(TailBudget budget)
@@ -76,7 +77,8 @@ internal sealed class Tail(TailBudget budget)
     }
 
     /// <summary>
-    /// Puts entries from an LSN on and before another, at least one if it is here, until there are so many bytes; gives the LSN behind the last.
+    /// Puts entries from an LSN on and before another, at least one if it is here, until there are so many bytes; gives the LSN behind
+    /// the last.
     /// </summary>
     public (ulong Next, int Count) CopyTo(FrameWriter into, ulong from, ulong before, int bytesMax)
     {
@@ -137,7 +139,8 @@ internal sealed class Tail(TailBudget budget)
 }
 
 /// <summary>
-/// An entry as it goes over a link: a u32 of bytes, then header and body. A short entry goes without the padding of its header, which is up to an eighth of a
+/// An entry as it goes over a link: a u32 of bytes, then header and body. A short entry goes without the padding of its header, which
+/// is up to an eighth of a
 /// page: where the length is less than that of the entry, zeroes are missing there.
 /// </summary>
 internal static class WireEntry
@@ -162,7 +165,9 @@ internal static class WireEntry
         entry[header..].CopyTo(into[(LengthBytes + copied)..]);
     }
 
-    /// <summary>Takes the next entry off <paramref name="wire"/>: as it stands there, or put together in <paramref name="scratch"/>.</summary>
+    /// <summary>
+    /// Takes the next entry off <paramref name="wire"/>: as it stands there, or put together in <paramref name="scratch"/>.
+    /// </summary>
     /// <exception cref="LinkProtocolException">No entry can stand there.</exception>
     public static ReadOnlyMemory<byte> Take(ref ReadOnlyMemory<byte> wire, Memory<byte> scratch)
     {

@@ -3,7 +3,8 @@ using System.Runtime.InteropServices;
 namespace CloudFs.Daemon.Hosting;
 
 /// <summary>
-/// The machine's clocks, with timestamps by CLOCK_BOOTTIME: it goes on while the machine sleeps, as the leases of other hosts do (PROTOCOL.md, 18). Timers
+/// The machine's clocks, with timestamps by CLOCK_BOOTTIME: it goes on while the machine sleeps, as the leases of other hosts do
+/// (PROTOCOL.md, 18). Timers
 /// and the wall clock are the system's. Any thread.
 /// </summary>
 internal sealed partial class BootTimeProvider : TimeProvider

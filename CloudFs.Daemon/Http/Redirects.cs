@@ -3,7 +3,8 @@ using CloudFs.Core.Replication;
 namespace CloudFs.Daemon.Http;
 
 /// <summary>
-/// Requests for bytes of a disk whose primary is another host: 307 to its daemon, where that is known, else to the replicator beside this one.
+/// Requests for bytes of a disk whose primary is another host: 307 to its daemon, where that is known, else to the replicator beside
+/// this one.
 /// </summary>
 internal static class Redirects
 {

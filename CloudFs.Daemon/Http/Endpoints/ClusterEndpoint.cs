@@ -45,7 +45,8 @@ internal static class ClusterEndpoint
         var table = await exchange.ReadJsonAsync(ClusterContractsJson.Default.PeersRequest);
         if (!Uri.TryCreate(table.Replicator, UriKind.Absolute, out var replicator) || replicator.Scheme != Uri.UriSchemeHttp)
         {
-            throw new HttpRefusalException(400, $"expected the replicator's URL, such as http://127.0.0.1:8091, found '{table.Replicator}'");
+            throw new HttpRefusalException(
+                400, $"expected the replicator's URL, such as http://127.0.0.1:8091, found '{table.Replicator}'");
         }
 
         exchange.Engine.Replication.SetPeers([.. table.Peers.Select(peer => new PeerAddress(IdOf(peer.Host), peer.Address))]);

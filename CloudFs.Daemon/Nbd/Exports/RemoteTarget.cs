@@ -30,7 +30,8 @@ internal sealed class RemoteTarget(RemoteDisk disk) : IBlockTarget
 
     public ValueTask<IoStatus> FlushAsync() => disk.FlushAsync(CancellationToken.None);
 
-    public IoStatus Describe(ulong offset, ulong length, int maxRanges, List<DiskRange> into) => Describe(disk, offset, length, maxRanges, into);
+    public IoStatus Describe(ulong offset, ulong length, int maxRanges, List<DiskRange> into) =>
+        Describe(disk, offset, length, maxRanges, into);
 
     /// <summary>All of a batch, side by side: they overlap nowhere.</summary>
     internal static async ValueTask<IoStatus> WriteAsync(RemoteDisk disk, WriteBatch batch, bool fua)

@@ -188,7 +188,7 @@ internal sealed partial class ClusterWorld
                 await OrderAsync(primary, hub => hub.AddReplicaAsync(disk.Id, new Replica(host.Id, device), default));
             }
         }
-        else if (named.Count(replica => !replica.Replica.Witness) > 2)
+        else if (named.Count(replica => !replica.Replica.Witness && !replica.IsJoining) > 2)
         {
             var gone = named.Where(replica => replica.Replica.Host != primary.Id).ElementAt(Random.Next(named.Count - 1)).Replica.Host;
             Tell($"{disk}: {HostOf(gone)} leaves");
@@ -217,6 +217,9 @@ internal sealed partial class ClusterWorld
                 return refused.Message;
             }
         });
-        Tell($"  {host}: {(isAnswered ? refusal : "died before it answered")}");
+        if (!IsQuiet)
+        {
+            Tell($"  {host}: {(isAnswered ? refusal : "died before it answered")}");
+        }
     }
 }

@@ -209,7 +209,25 @@ internal sealed partial class ClusterWorld
         while (!_disks.TrueForAll(IsAtRest))
         {
             Assert.True(Now < until, $"the cluster did not come to rest within {RestSeconds} s");
-            await PassAsync(50);
+            await TellJoiningAsync();
+            await PassAsync(500);
+        }
+    }
+
+    /// <summary>A host that died while it joined does not know it any more: a replicator says it again.</summary>
+    private async Task TellJoiningAsync()
+    {
+        foreach (var disk in _disks)
+        {
+            if (PrimaryOf(disk.Id) is not { } primary)
+            {
+                continue;
+            }
+
+            foreach (var joining in primary.GroupOf(disk.Id)!.Replicas.Where(replica => replica.IsJoining && replica.State == ReplicaState.Away))
+            {
+                await OrderAsync(HostOf(joining.Replica.Host), hub => hub.FollowAsync(disk.Id, primary.Id, false, default));
+            }
         }
     }
 

@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using CloudFs.Core.Primitives;
+using CloudFs.Core.Tests.Cluster;
 
 namespace CloudFs.Core.Tests.Worlds;
 
@@ -48,7 +49,8 @@ internal static partial class WorldRunner
     }
 
     /// <summary>
-    /// From the command line: <c>worlds COUNT [FIRST SEED] [CLASS] [PLANTED BUG]</c>, or <c>crash-points LONGEST HISTORY</c>.
+    /// From the command line: <c>worlds COUNT [FIRST SEED] [CLASS] [PLANTED BUG]</c>, <c>clusters COUNT [FIRST SEED] [PLANTED BUG]</c>, or
+    /// <c>crash-points LONGEST HISTORY</c>.
     /// Prints the rate and what failed.
     /// </summary>
     public static int Main(string[] words)
@@ -58,9 +60,18 @@ internal static partial class WorldRunner
             return TryCrashPoints(int.Parse(longest, CultureInfo.InvariantCulture));
         }
 
+        if (words is ["clusters", var clusters, ..])
+        {
+            return RunClusters(
+                int.Parse(clusters, CultureInfo.InvariantCulture),
+                words.Length > 2 ? int.Parse(words[2], CultureInfo.InvariantCulture) : FreshSeed(),
+                words.Length > 3 ? Enum.Parse<PlantedBug>(words[3]) : PlantedBug.None);
+        }
+
         if (words is not ["worlds", var count, ..])
         {
-            Console.Error.WriteLine("worlds COUNT [FIRST SEED] [CLASS] [PLANTED BUG] | crash-points LONGEST HISTORY");
+            Console.Error.WriteLine(
+                "worlds COUNT [FIRST SEED] [CLASS] [PLANTED BUG] | clusters COUNT [FIRST SEED] [PLANTED BUG] | crash-points LONGEST HISTORY");
             return 2;
         }
 
@@ -141,6 +152,35 @@ internal static partial class WorldRunner
                 }
 
                 ended?.Invoke(Interlocked.Increment(ref done));
+            }
+        }
+    }
+
+    /// <summary>Clusters on all cores: one line for each, and what went wrong in those that failed.</summary>
+    private static int RunClusters(int count, int from, PlantedBug planted)
+    {
+        var (next, failed, total) = (from - 1, 0, Stopwatch.StartNew());
+        var workers = Enumerable.Range(0, Environment.ProcessorCount).Select(_ => new Thread(Work)).ToList();
+        workers.ForEach(worker => worker.Start());
+        workers.ForEach(worker => worker.Join());
+        Console.WriteLine(FormattableString.Invariant($"{count - failed} clusters right and {failed} wrong in {total.Elapsed.TotalSeconds:F1} s"));
+        return failed == 0 ? 0 : 1;
+
+        void Work()
+        {
+            for (var seed = Interlocked.Increment(ref next); seed < from + count; seed = Interlocked.Increment(ref next))
+            {
+                var clock = Stopwatch.StartNew();
+                try
+                {
+                    var result = ClusterWorld.Run(seed, planted: planted);
+                    Console.WriteLine(FormattableString.Invariant($"{result} {clock.Elapsed.TotalSeconds:F2} s"));
+                }
+                catch (Exception e)
+                {
+                    Interlocked.Increment(ref failed);
+                    Console.WriteLine(FormattableString.Invariant($"cluster {seed} FAILED ({clock.Elapsed.TotalSeconds:F2} s): {e.Message}\n"));
+                }
             }
         }
     }
