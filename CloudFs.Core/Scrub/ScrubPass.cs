@@ -277,7 +277,7 @@ internal sealed class ScrubPass(ScrubSources sources, ScrubTally tally, PacedDev
         }
         finally
         {
-            Services.Segments.EndHold();
+            Services.Segments.EndHold(what.Use);
         }
     }
 
