@@ -32,6 +32,7 @@ public sealed partial class SegmentTable : ILiveness
     private bool _exhausted;
     private bool _relieved;
     private ulong _nextRelocation = LogPosition.FirstRelocationUse;
+
     /// <summary>Uses that are held, each as often as it is: few at any time.</summary>
     private readonly List<ulong> _held = [];
 
