@@ -30,7 +30,7 @@ public sealed class HealTests
         await ReadsAsync(disk, Offset, 3);
 
         Assert.Equal(before, host.Device.Peek(Segment(at), DeviceGeometry.SegmentBytes));
-        Assert.Equal([(Offset, 2UL), (Offset + PageBytes, 2UL)], healer.Asked.Select(asked => (asked.Lba * 512, asked.Lsn)));
+        Assert.Equal([(Offset, 3UL), (Offset + PageBytes, 3UL)], healer.Asked.Select(asked => (asked.Lba * 512, asked.Lsn)));
         Assert.Equal(2, healer.Healed);
         Assert.Single(host.Events, told => told.Code == "healed");
         Assert.DoesNotContain(host.Events, told => told.Code == "damaged-range");
