@@ -159,8 +159,8 @@ public sealed partial class Disk
         _reader.ReadAsync(offset / EntryLayout.SectorSize, destination);
 
     /// <summary>
-    /// One page of an entry of which the disk still reads a sector; null where it reads none, or the page can't be proved. One that is damaged
-    /// here, too, is not asked of others: they may be those who ask.
+    /// One page of an entry of which the disk still reads a sector; null where it reads none, or the page can't be proved.
+    /// One that is damaged here, too, is not asked of others: they may be those who ask.
     /// </summary>
     internal async ValueTask<byte[]?> ReadPageAsync(ulong lsn, ulong lba, uint sectors)
     {

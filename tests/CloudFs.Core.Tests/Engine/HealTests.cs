@@ -166,6 +166,32 @@ public sealed class HealTests
         Assert.Empty((await ScrubAsync(host)).Findings);
     });
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Compaction_gives_up_no_page_that_another_host_has(bool isAway) => Run(async (host, disk, healer) =>
+    {
+        await FillAsync(disk, 40 << 20);
+        var at = Find(host, Page(Offset));
+        host.Device.FlipBit(at + 7, 3);
+        host.Device.FlipBit(at + PageBytes + 7, 3);
+        healer.IsAway = isAway;
+        await host.Engine.CheckpointAsync();
+        await host.Engine.CompactAsync();
+
+        Assert.Equal(isAway ? 1 : 2, healer.Asked.Count);
+        healer.IsAway = true;
+        if (isAway)
+        {
+            Assert.Equal(IoStatus.Damaged, await disk.ReadAsync(Offset, new byte[2 * PageBytes], None));
+        }
+        else
+        {
+            await ReadsAsync(disk, Offset, 2);
+            Assert.Equal(0UL, disk.GetStatus().DamagedBytes);
+        }
+    });
+
     [Fact]
     public void A_scrub_heals_what_a_disk_reads_and_asks_for_nothing_else() => Run(async (host, disk, healer) =>
     {
