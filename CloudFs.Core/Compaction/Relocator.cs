@@ -41,6 +41,13 @@ public sealed class Relocator(
     private Func<int, ValueTask> _pace = _ => ValueTask.CompletedTask;
     private CancellationToken _cancellation;
     private int _secret = -1;
+    private bool _isAsked;
+
+    /// <summary>
+    /// Has a page from elsewhere that is damaged here, by disk, LSN, first sector and record, in bounded time; null where it can't be
+    /// had. Without one, and once it had nothing for a page of a victim, damaged pages of it are given up.
+    /// </summary>
+    public Func<Id160, ulong, ulong, PageRecord, ValueTask<byte[]?>>? Elsewhere { get; init; }
 
     /// <summary>The most moves that a plan may have.</summary>
     public int MoveLimit { get; init; } = DefaultMoveLimit;
@@ -70,6 +77,7 @@ public sealed class Relocator(
         _haul.Begin(victim);
         _live.Clear();
         _secret = -1;
+        _isAsked = Elsewhere is not null;
         if (!segments.TryLocate(victim, out var segment))
         {
             return RelocationOutcome.Gone;
@@ -249,7 +257,7 @@ public sealed class Relocator(
 
         var to = commit.Position.Plus(commit.Filled + secret.Bytes);
         var place = catalog.Position(item);
-        if (!await CopyPagesAsync((int)place.Offset + fields.HeaderLength, commit, secret.Bytes + fields.HeaderLength)
+        if (!await CopyPagesAsync((int)place.Offset + fields.HeaderLength, fields, commit, secret.Bytes + fields.HeaderLength)
             || (fields.HasJsonBody && _pages.Lost > 0))
         {
             return RelocationOutcome.Unreadable;
@@ -304,7 +312,7 @@ public sealed class Relocator(
     }
 
     /// <summary>Copies the live pages one behind the other. False when the device can't read one: that proves no damage.</summary>
-    private async ValueTask<bool> CopyPagesAsync(int body, OpenCommit commit, int offset)
+    private async ValueTask<bool> CopyPagesAsync(int body, EntryHeader fields, OpenCommit commit, int offset)
     {
         for (var i = 0; i < _pages.Count; i++)
         {
@@ -323,6 +331,13 @@ public sealed class Relocator(
 
             if (!Proves(start, page.Record))
             {
+                if (!fields.HasJsonBody && await FromElsewhereAsync(fields, page) is { } had)
+                {
+                    had.CopyTo(commit.Room(offset + had.Length)[offset..]);
+                    offset += had.Length;
+                    continue;
+                }
+
                 _pages.Lose(i);
                 continue;
             }
@@ -333,6 +348,15 @@ public sealed class Relocator(
         }
 
         return true;
+    }
+
+    /// <summary>What is had from elsewhere is copied as though it had been here: so it is whole again at its new place.</summary>
+    private async ValueTask<byte[]?> FromElsewhereAsync(EntryHeader fields, LivePages.Page page)
+    {
+        var had = _isAsked ? await Elsewhere!(fields.Disk, fields.Lsn, page.Lba, page.Record) : null;
+        _isAsked = had is not null && had.Length == page.Record.Length
+            && EntryBody.VerifyPage(page.Record, had, fields.Kind) == FormatError.None;
+        return _isAsked ? had : null;
     }
 
     private bool Proves(int start, in PageRecord record)

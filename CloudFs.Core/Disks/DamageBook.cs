@@ -47,12 +47,15 @@ public sealed class DamageBook
     }
 
     /// <summary>The sectors were overwritten: what was there does not matter any more.</summary>
-    public void Clear(ulong lba, ulong end)
+    public void Clear(ulong lba, ulong end) => Clear(lba, end, null);
+
+    /// <summary>The same for what was noted for one reason alone (for any, without one): that has been put right.</summary>
+    public void Clear(ulong lba, ulong end, string? noted)
     {
         for (var i = _ranges.Count - 1; i >= 0; i--)
         {
             var (from, to, reason) = _ranges[i];
-            if (to <= lba || from >= end)
+            if (to <= lba || from >= end || (noted is not null && noted != reason))
             {
                 continue;
             }

@@ -165,20 +165,31 @@ public sealed partial class Disk
         _reader.ReadAsync(offset / EntryLayout.SectorSize, destination);
 
     /// <summary>
-    /// Sectors of one page, where all of them are still those that an entry wrote; null where they are not, or can't be proved.
+    /// One page of an entry of which the disk still reads a sector; null where it reads none, or the page can't be proved.
+    /// One that is damaged here, too, is not asked of others: they may be those who ask.
     /// </summary>
     internal async ValueTask<byte[]?> ReadPageAsync(ulong lsn, ulong lba, uint sectors)
     {
+        const int LooksMax = 3;
         var found = new MappedExtent[EntryLayout.PageSectors];
-        var (status, count) = await _reader.LookUpAsync(lba, lba + sectors, found);
-        if (status != TreeRead.Ok || count == 0
-            || found.Take(count).Any(extent => extent.Lsn != lsn || extent.Content != MappedContent.Data))
+        var bytes = new byte[sectors * EntryLayout.SectorSize];
+        for (var look = 0; look < LooksMax; look++)
         {
-            return null;
+            var (status, count) = await _reader.LookUpAsync(lba, lba + sectors, found);
+            var read = found.Take(count).FirstOrDefault(extent => extent.Lsn == lsn && extent.Content == MappedContent.Data);
+            if (status != TreeRead.Ok || read.Sectors == 0)
+            {
+                return null;
+            }
+
+            var outcome = await _services.Pages.ReadAsync(read with { Lba = lba, Sectors = sectors }, Id, bytes);
+            if (outcome.Status != LogRead.Reclaimed)
+            {
+                return outcome.Status == LogRead.Ok ? bytes : null;
+            }
         }
 
-        var bytes = new byte[sectors * EntryLayout.SectorSize];
-        return await _reader.ReadAsync(lba, bytes) == IoStatus.Ok ? bytes : null;
+        return null;
     }
 
     /// <summary>True when that version is in the chain here.</summary>

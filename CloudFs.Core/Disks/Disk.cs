@@ -314,6 +314,10 @@ public sealed partial class Disk : IDurableSink
     internal ValueTask<ulong> NoteDamageAsync(LogPosition position, ulong lsn, ulong lba, ulong sectors) =>
         _reader.NoteDamageAsync(position, lsn, lba, sectors);
 
+    /// <summary>The same, where another host may have them: they are fetched and written again. Told by who asks, not here.</summary>
+    internal ValueTask<(Mended Mended, string? NotWritten)> MendAsync(LogPosition position, ulong lsn, ulong lba, ulong sectors) =>
+        _reader.MendAsync(position, lsn, lba, sectors);
+
     /// <summary>Relocation could not have these bytes: they answer EIO, where nothing in memory is newer.</summary>
     internal void NoteLost(IEnumerable<ExtentMove> moves)
     {

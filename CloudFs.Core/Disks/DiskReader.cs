@@ -86,9 +86,19 @@ internal sealed class DiskReader(DiskServices services, DiskState state, Lock ga
                         return (LogRead.Damaged, extent.Lba);
                     default:
                         var outcome = await BeginRead(extents, i, part, ref run);
+                        var isNoted = false;
+                        if (outcome.Status == LogRead.Damaged && services.Healer is { } healer)
+                        {
+                            (outcome, isNoted) = (await ReadMendingAsync(extent, part, healer), true);
+                        }
+
                         if (outcome.Status != LogRead.Ok)
                         {
-                            Note(extent, outcome);
+                            if (!isNoted)
+                            {
+                                Note(extent, outcome);
+                            }
+
                             return (outcome.Status, extent.Lba);
                         }
 
@@ -225,7 +235,8 @@ internal sealed class DiskReader(DiskServices services, DiskState state, Lock ga
     /// Notes that sectors of an entry were found damaged before anybody read them, as far as the disk still has them from there.
     /// </summary>
     /// <returns>How many sectors that were.</returns>
-    public async ValueTask<ulong> NoteDamageAsync(LogPosition position, ulong lsn, ulong lba, ulong sectors)
+    public async ValueTask<ulong> NoteDamageAsync(
+        LogPosition position, ulong lsn, ulong lba, ulong sectors, string? notWritten = null)
     {
         var found = new MappedExtent[BatchExtents];
         ulong noted = 0;
@@ -242,7 +253,7 @@ internal sealed class DiskReader(DiskServices services, DiskState state, Lock ga
             {
                 if (extent.Content == MappedContent.Data && extent.Position == position && extent.Lsn == lsn)
                 {
-                    Note(extent, new PageReadOutcome(LogRead.Damaged, extent.Lba, extent.Sectors));
+                    Note(extent, new PageReadOutcome(LogRead.Damaged, extent.Lba, extent.Sectors), notWritten);
                     noted += extent.Sectors;
                 }
             }
@@ -251,6 +262,88 @@ internal sealed class DiskReader(DiskServices services, DiskState state, Lock ga
         }
 
         return noted;
+    }
+
+    /// <summary>Has damaged pages from another host; see <see cref="Disk.MendAsync"/>.</summary>
+    public async ValueTask<(Mended Mended, string? NotWritten)> MendAsync(LogPosition position, ulong lsn, ulong lba, ulong sectors)
+    {
+        var found = new MappedExtent[BatchExtents];
+        var (status, count) = await LookUpAsync(lba, lba + sectors, found);
+        var read = found.Take(count).FirstOrDefault(
+            extent => extent.Content == MappedContent.Data && extent.Position == position && extent.Lsn == lsn);
+        if (status != TreeRead.Ok || read.Sectors == 0)
+        {
+            return (Mended.NotRead, null);
+        }
+
+        if (services.Healer is not { } healer)
+        {
+            return (Mended.NotFound, null);
+        }
+
+        // The page whole, of which the disk may read a part only.
+        var page = read with { Lba = lba, Sectors = sectors };
+        var mended = await new PageMender(services, healer).ReadAsync(page, state.Head.Disk, new byte[Bytes(sectors)]);
+        switch (mended.Read.Status)
+        {
+            case LogRead.Ok when mended.NotWritten is null:
+                Settle(page, mended.Fetched, healer);
+                return (Mended.Healed, null);
+            case LogRead.Ok:
+                await NoteDamageAsync(position, lsn, lba, sectors, mended.NotWritten);
+                return (Mended.NotWritten, mended.NotWritten);
+            case LogRead.Reclaimed:
+                return (Mended.NotRead, null);
+            default:
+                return (Mended.NotFound, null);
+        }
+    }
+
+    /// <summary>
+    /// Reads an extent with damage, has its pages from another host, and notes what can't be had or written. That takes its time, in
+    /// which the disk may have been written to: only what it still reads from there is noted, and where that is nothing, the place is
+    /// to be looked up again.
+    /// </summary>
+    private async ValueTask<PageReadOutcome> ReadMendingAsync(MappedExtent extent, Memory<byte> destination, IPageHealer healer)
+    {
+        var mended = await new PageMender(services, healer).ReadAsync(extent, state.Head.Disk, destination);
+        if (mended.NotWritten is { } why)
+        {
+            foreach (var page in mended.Fetched)
+            {
+                await NoteDamageAsync(extent.Position, extent.Lsn, page.Lba, page.Record.Sectors, why);
+            }
+        }
+        else if (mended.Fetched.Count > 0)
+        {
+            Settle(extent, mended.Fetched, healer);
+            var bytes = mended.Fetched.Sum(page => page.Record.Length);
+            services.Runtime.Report(new EngineEvent(
+                EventLevel.Warning,
+                "healed",
+                $"disk {state.Head.Disk}: {bytes} bytes from {mended.Fetched[0].Lba * EntryLayout.SectorSize} on were damaged on the device "
+                + $"({extent.Position}): they were had from another host, and are written again"));
+        }
+
+        var read = mended.Read;
+        return read.Status is LogRead.Ok or LogRead.Reclaimed
+            || await NoteDamageAsync(extent.Position, extent.Lsn, read.BadLba, read.BadSectors) > 0
+            ? read : read with { Status = LogRead.Reclaimed };
+    }
+
+    /// <summary>Pages are on the device again: what was noted of them is over.</summary>
+    private void Settle(in MappedExtent extent, IReadOnlyList<EntryPage> pages, IPageHealer healer)
+    {
+        lock (gate)
+        {
+            foreach (var page in pages)
+            {
+                state.Damage.Clear(page.Lba, page.Lba + page.Record.Sectors, ReasonOf(extent));
+                services.Io.AddDamaged();
+            }
+        }
+
+        healer.NoteHealed(pages.Count);
     }
 
     /// <summary>Begins to read an extent. If that has to wait, the device fetches those that follow meanwhile.</summary>
@@ -270,7 +363,13 @@ internal sealed class DiskReader(DiskServices services, DiskState state, Lock ga
 
     private static int Bytes(ulong sectors) => checked((int)(sectors * EntryLayout.SectorSize));
 
-    private void Note(in MappedExtent extent, in PageReadOutcome outcome)
+    private static string ReasonOf(in MappedExtent extent) =>
+        $"its bytes in the log are damaged ({extent.Position}, LSN {extent.Lsn})";
+
+    /// <param name="extent">What was read.</param>
+    /// <param name="outcome">What of it is bad.</param>
+    /// <param name="notWritten">Where another host has it, why it could not be written again here.</param>
+    private void Note(in MappedExtent extent, in PageReadOutcome outcome, string? notWritten = null)
     {
         if (outcome.Status == LogRead.Reclaimed)
         {
@@ -282,8 +381,7 @@ internal sealed class DiskReader(DiskServices services, DiskState state, Lock ga
         bool isNew;
         lock (gate)
         {
-            isNew = state.Damage.Add(
-                clipped.Lba, clipped.Sectors, $"its bytes in the log are damaged ({extent.Position}, LSN {extent.Lsn})");
+            isNew = state.Damage.Add(clipped.Lba, clipped.Sectors, ReasonOf(extent));
         }
 
         if (isNew)
@@ -292,7 +390,9 @@ internal sealed class DiskReader(DiskServices services, DiskState state, Lock ga
                 EventLevel.Error,
                 "damaged-range",
                 $"disk {state.Head.Disk}: {Bytes(clipped.Sectors)} bytes at {clipped.Lba * EntryLayout.SectorSize} are damaged on "
-                + $"the device ({extent.Position}): reads answer EIO until they are overwritten or trimmed"));
+                + $"the device ({extent.Position}): "
+                + (notWritten is null ? "reads answer EIO until they are overwritten or trimmed"
+                    : $"reads have them from another host until they can be written again here, which failed now: {notWritten}")));
         }
     }
 }

@@ -30,6 +30,9 @@ public sealed class DiskServices
 
     public required SegmentWalker Walker { get; init; }
 
+    /// <summary>Writes damaged pages again, once their bytes were had from elsewhere.</summary>
+    public required PageRewriter Rewriter { get; init; }
+
     public required ChainClock Clock { get; init; }
 
     /// <summary>The trees under the disks' maps.</summary>
@@ -43,6 +46,9 @@ public sealed class DiskServices
 
     /// <summary>Told when a disk came, went, or changed its attributes.</summary>
     internal Action? NoteChange { get; set; }
+
+    /// <summary>Has damaged pages from other hosts; null where there are none to ask.</summary>
+    internal IPageHealer? Healer { get; set; }
 
     /// <summary>Writes a checkpoint now; null before there can be any.</summary>
     internal Func<Task<bool>>? Checkpoint { get; set; }

@@ -74,7 +74,11 @@ internal sealed class Compactor
             services.Segments.Count, SegmentTable.ReserveSegments, (long)historyMin.TotalMicroseconds);
         _space = new RelocationSpace(services);
         _relocator = new Relocator(
-            device, services.Segments, _space, services.DeviceId, physicalBlock, LookAsync, IsNeeded);
+            device, services.Segments, _space, services.DeviceId, physicalBlock, LookAsync, IsNeeded)
+        {
+            Elsewhere = async (disk, lsn, lba, page) => services.Healer is { } healer
+                ? await healer.FetchAsync(disk, lsn, lba, page, CancellationToken.None) : null,
+        };
         _clients = new RateMeter(services.Runtime.Time);
     }
 

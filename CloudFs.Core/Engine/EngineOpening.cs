@@ -145,6 +145,7 @@ internal static class EngineOpening
             Reader = reader,
             Pages = new PageReader(reader, settings.ReadCacheBytes > 0 ? new ReadCache(settings.ReadCacheBytes) : null),
             Walker = new SegmentWalker(settings.Device, recovered.Segments, label.DeviceId),
+            Rewriter = new PageRewriter(settings.Device, recovered.Segments, log, label.PhysicalBlock),
             Clock = new ChainClock(runtime),
             Tree = recovered.Tree,
             Remembered = recovered.Remembered,

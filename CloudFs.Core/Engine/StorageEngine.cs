@@ -279,6 +279,7 @@ public sealed class StorageEngine : IAsyncDisposable
         _upkeep.Dispose();
         Scrub.Dispose();
         _services.Bad.Dispose();
+        _services.Rewriter.Dispose();
         _naming.Dispose();
     }
 

@@ -12,26 +12,34 @@ public sealed partial class SegmentTable
     public int Condemned => Locked(() => _segments.Count(segment => segment.IsCondemned));
 
     /// <summary>
-    /// Keeps a sealed segment from being used for anything else until <see cref="EndHold"/>: for who writes its footer again.
-    /// One at a time. False when it is not there, or not sealed.
+    /// Keeps a sealed segment from being used for anything else until <see cref="EndHold"/>: for who writes in it again what
+    /// was written before. Any number of holds at a time. False when it is not there, or not sealed.
     /// </summary>
-    public bool TryHold(ulong use, int segment)
+    /// <param name="use">Its use.</param>
+    /// <param name="segment">Where the caller found it.</param>
+    /// <param name="orOpen">True to hold one, too, that is still appended to: it may be sealed, but not freed, meanwhile.</param>
+    public bool TryHold(ulong use, int segment, bool orOpen = false)
     {
         lock (_lock)
         {
-            Invariant.That(_held == 0, "one segment is held at a time");
-            var isThere = _byUse.TryGetValue(use, out var found) && found == segment && _segments[found].State == SegmentState.Sealed;
-            _held = isThere ? use : 0;
+            var isThere = _byUse.TryGetValue(use, out var found) && found == segment
+                && (_segments[found].State == SegmentState.Sealed || (orOpen && _segments[found].State == SegmentState.Open));
+            if (isThere)
+            {
+                _held.Add(use);
+            }
+
             return isThere;
         }
     }
 
     /// <summary>Lets go of what <see cref="TryHold"/> held.</summary>
-    public void EndHold()
+    public void EndHold(ulong use)
     {
         lock (_lock)
         {
-            _held = 0;
+            var wasHeld = _held.Remove(use);
+            Invariant.That(wasHeld, "who lets go of a segment held it");
         }
     }
 

@@ -32,7 +32,9 @@ public sealed partial class SegmentTable : ILiveness
     private bool _exhausted;
     private bool _relieved;
     private ulong _nextRelocation = LogPosition.FirstRelocationUse;
-    private ulong _held;
+
+    /// <summary>Uses that are held, each as often as it is: few at any time.</summary>
+    private readonly List<ulong> _held = [];
 
     /// <param name="count">Segments on the device.</param>
     public SegmentTable(int count)
@@ -353,7 +355,7 @@ public sealed partial class SegmentTable : ILiveness
     {
         lock (_lock)
         {
-            if (use == _held || !_byUse.TryGetValue(use, out var segment)
+            if (_held.Contains(use) || !_byUse.TryGetValue(use, out var segment)
                 || !(_segments[segment].IsDead || Planted == PlantedBug.DropPinnedPage))
             {
                 return false;

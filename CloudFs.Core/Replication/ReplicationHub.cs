@@ -36,7 +36,9 @@ public sealed partial class ReplicationHub : IAsyncDisposable
         _dialer = dialer;
         _lease = lease;
         _startedAt = Now;
+        _stop = _stopping.Token;
         services.NoteChange = Changed;
+        services.Healer = this;
     }
 
     /// <summary>Changes whenever <see cref="GetGroups"/> would show other views, roles or states; not with each entry.</summary>
@@ -215,6 +217,8 @@ public sealed partial class ReplicationHub : IAsyncDisposable
             await loop;
         }
 
+        await EndFetchesAsync();
+        _fetching.Dispose();
         _stopping.Dispose();
     }
 
@@ -376,7 +380,7 @@ public sealed class ReplicationCounters
         Interlocked.Add(ref _received, received);
     }
 
-    internal void AddHealed() => Interlocked.Increment(ref _healed);
+    internal void AddHealed(int pages) => Interlocked.Add(ref _healed, pages);
 
     internal void AddStopped() => Interlocked.Increment(ref _stopped);
 }

@@ -18,7 +18,11 @@ internal sealed class ScrubPass(ScrubSources sources, ScrubTally tally, PacedDev
     /// <summary>How often something that changes under the reader is looked at again.</summary>
     private const int LooksMax = 3;
 
+    /// <summary>So many pages of a segment that nobody has, one after the other, and no more are asked for: others may be out of reach.</summary>
+    private const int UnmendedMax = 4;
+
     private readonly List<SegmentFault> _faults = [];
+    private int _unmended;
 
     private DiskServices Services => sources.Services;
 
@@ -175,6 +179,7 @@ internal sealed class ScrubPass(ScrubSources sources, ScrubTally tally, PacedDev
         }
 
         _faults.Clear();
+        _unmended = 0;
         var verified = await verifier.VerifyAsync(what, this);
 
         // What was read of a segment that became something else meanwhile proves nothing.
@@ -216,9 +221,12 @@ internal sealed class ScrubPass(ScrubSources sources, ScrubTally tally, PacedDev
         var hasFooter = !wantsFooter || await TryAsync(() => MendAsync(what, verified));
         foreach (var fault in _faults)
         {
-            var verdict = await JudgeAsync(fault, wantsFooter && hasFooter, hasFooter);
+            var (verdict, notWritten) = await TryMendAsync(fault)
+                ?? (await JudgeAsync(fault, wantsFooter && hasFooter, hasFooter), null);
             var done = verdict switch
             {
+                ScrubVerdict.Healed when fault.Kind == SegmentFaultKind.Page => ": had from another host, and written again",
+                _ when notWritten is not null => $": another host has it, and here it could not be written again: {notWritten}",
                 ScrubVerdict.Healed => ": written again",
                 ScrubVerdict.Lost => ": reads answer EIO until it is overwritten or trimmed",
                 ScrubVerdict.History => ": no disk's present contents",
@@ -231,6 +239,25 @@ internal sealed class ScrubPass(ScrubSources sources, ScrubTally tally, PacedDev
                 [.. fault.Extents.Select(extent => new ScrubRange(
                     extent.Lba * EntryLayout.SectorSize, extent.Sectors * (ulong)EntryLayout.SectorSize))]));
         }
+    }
+
+    /// <summary>A damaged page that another host has; null for anything else, which is to be judged.</summary>
+    private async ValueTask<(ScrubVerdict Verdict, string? NotWritten)?> TryMendAsync(SegmentFault fault)
+    {
+        if (fault is not { Kind: SegmentFaultKind.Page, Extents: [var page] } || Services.Healer is null || _unmended >= UnmendedMax
+            || Services.Disks.ById(fault.Disk) is not { } disk)
+        {
+            return null;
+        }
+
+        var (mended, notWritten) = await disk.MendAsync(fault.Position, fault.Lsn, page.Lba, page.Sectors);
+        _unmended = mended == Mended.NotFound ? _unmended + 1 : 0;
+        return mended switch
+        {
+            Mended.Healed => (ScrubVerdict.Healed, null),
+            Mended.NotWritten => (ScrubVerdict.Readable, notWritten),
+            _ => null,
+        };
     }
 
     private async ValueTask<ScrubVerdict> JudgeAsync(SegmentFault fault, bool footerWasMended, bool hasFooter)
@@ -277,7 +304,7 @@ internal sealed class ScrubPass(ScrubSources sources, ScrubTally tally, PacedDev
         }
         finally
         {
-            Services.Segments.EndHold();
+            Services.Segments.EndHold(what.Use);
         }
     }
 
