@@ -124,7 +124,7 @@ internal sealed class Cluster : IAsyncDisposable
         (await StatusAsync(primary, disk)).FirstOrDefault(each => each["host"]!.GetValue<string>() == of.Id);
 
     /// <summary>Returns once the primary calls a replica live.</summary>
-    public Task WaitUntilLiveAsync(Member primary, string disk, Member replica, double seconds = 20) =>
+    public Task<TimeSpan> WaitUntilLiveAsync(Member primary, string disk, Member replica, double seconds = 20) =>
         WaitAsync($"host {replica.Number} is in step", TimeSpan.FromSeconds(seconds), async () =>
         {
             var status = await StatusAsync(primary, disk, replica);
@@ -132,7 +132,7 @@ internal sealed class Cluster : IAsyncDisposable
         });
 
     /// <summary>Returns once a disk has so many data replicas, all live or primary, none of them joining.</summary>
-    public Task WaitUntilWholeAsync(Member primary, string disk, int replicas, double seconds = 30) =>
+    public Task<TimeSpan> WaitUntilWholeAsync(Member primary, string disk, int replicas, double seconds = 30) =>
         WaitAsync($"{replicas} replicas are in step", TimeSpan.FromSeconds(seconds), async () =>
         {
             var all = await StatusAsync(primary, disk);
