@@ -66,7 +66,7 @@ public sealed class ClusterRepairTests(ITestOutputHelper output)
     {
         await using var cluster = await Cluster.StartAsync(3, number => new MemberSetup
         {
-            Host = new HostSetup { Size = number == 2 ? "64M" : "2G" },
+            Host = new HostSetup { Size = number == 2 ? "128M" : "2G" },
             Replicator = number == 2 ? ["--witness"] : [],
         });
         var disk = await cluster.NewDiskAsync(2, DiskBytes, "d", via: 2);
@@ -136,7 +136,8 @@ public sealed class ClusterRepairTests(ITestOutputHelper output)
         // One replica is out of reach: the other is enough.
         await network.CutAsync(primary.Number, far.Number);
         output.WriteLine($"goes on {Ms(await load.ProgressAsync(5))} after one replica was cut off");
-        await Task.Delay(TimeSpan.FromSeconds(4));
+        await cluster.WaitAsync("the primary misses it", TimeSpan.FromSeconds(10), async () =>
+            (await Cluster.StatusAsync(primary, disk, far))!["state"]!.GetValue<string>() == "away" ? null : "it does not");
         await load.ProgressAsync(5);
         await network.CutAsync(primary.Number, far.Number, cut: false);
         output.WriteLine($"in step {Ms(await Live(cluster, primary, disk, far))} after that was healed");
@@ -153,7 +154,8 @@ public sealed class ClusterRepairTests(ITestOutputHelper output)
         cluster.Told(!reading.IsCompleted, "a primary whose lease was over answered a read");
         await network.CutAsync(primary.Number, cut: false);
         output.WriteLine($"goes on {Ms(await load.ProgressAsync(15))} after all was healed");
-        Assert.Equal(0u, await reading.WaitAsync(TimeSpan.FromSeconds(10)));
+        var error = await reading.WaitAsync(TimeSpan.FromSeconds(10));
+        cluster.Told(error == 0, $"the read that waited was answered with error {error}");
         await load.EndAsync(near, far);
         await cluster.WaitUntilEqualAsync(disk, cluster.Members);
     }

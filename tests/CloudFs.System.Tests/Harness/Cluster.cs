@@ -184,7 +184,23 @@ internal sealed class Cluster : IAsyncDisposable
     public void Told(bool so, string otherwise) => Assert.True(so, so ? null : $"{otherwise}\n{LogTails()}");
 
     public string LogTails() => string.Join('\n', _members.Select(member =>
-        $"--- daemon {member.Number} {member.Id[..8]}\n{member.Daemon.LogTail()}\n--- replicator {member.Number}\n{member.Replicator.LogTail()}"));
+        $"--- daemon {member.Number} {member.Id[..8]}\n{member.Daemon.LogTail()}\n{Now(member.Daemon.Url + "/cluster")}\n"
+        + $"--- replicator {member.Number}\n{member.Replicator.LogTail()}\n{Now("http://" + member.Replicator.Address + "/healthz")}"));
+
+    private static string Now(string url)
+    {
+        using var http = new HttpClient(new SocketsHttpHandler { UseProxy = false }) { Timeout = TimeSpan.FromSeconds(2) };
+        try
+        {
+            using var answer = http.Send(new HttpRequestMessage(HttpMethod.Get, url));
+            using var reader = new StreamReader(answer.Content.ReadAsStream());
+            return reader.ReadToEnd();
+        }
+        catch (Exception gone) when (gone is HttpRequestException or TaskCanceledException)
+        {
+            return gone.Message;
+        }
+    }
 
     public async ValueTask DisposeAsync()
     {
