@@ -19,6 +19,15 @@ internal sealed record HostSetup
 
     /// <summary>Whether the device is a file that <see cref="Size"/> applies to.</summary>
     public bool GiveSize { get; init; } = true;
+
+    /// <summary>Where it listens.</summary>
+    public string Address { get; init; } = "127.0.0.1";
+
+    /// <summary>Options beyond the usual ones.</summary>
+    public IReadOnlyList<string> More { get; init; } = [];
+
+    /// <summary>The network namespace that it runs in; null: the tests' own.</summary>
+    public string? Namespace { get; init; }
 }
 
 /// <summary>
@@ -29,6 +38,8 @@ internal sealed partial class Host : IAsyncDisposable
 {
     public const int SigKill = 9;
     public const int SigTerm = 15;
+    public const int SigCont = 18;
+    public const int SigStop = 19;
 
     private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(30);
 
@@ -61,7 +72,7 @@ internal sealed partial class Host : IAsyncDisposable
 
     public int NbdPort { get; }
 
-    public string Url => string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{HttpPort}");
+    public string Url => string.Create(CultureInfo.InvariantCulture, $"http://{_setup.Address}:{HttpPort}");
 
     public HttpClient Http { get; }
 
@@ -102,7 +113,8 @@ internal sealed partial class Host : IAsyncDisposable
     {
         Assert.False(Runs);
         var clock = Stopwatch.StartNew();
-        _process = Launch(Device, _setup.GiveSize ? _setup.Size : null, HttpPort, NbdPort, Socket);
+        var words = Words(_setup.Address, Device, _setup.GiveSize ? _setup.Size : null, HttpPort, NbdPort, Socket);
+        _process = Tool.Start(Tool.CloudFsd, [.. words, .. _setup.More], space: _setup.Namespace);
         _process.ErrorDataReceived += (_, line) => Note(line.Data);
         _process.OutputDataReceived += (_, line) => Note(line.Data);
         _process.BeginErrorReadLine();
@@ -141,17 +153,8 @@ internal sealed partial class Host : IAsyncDisposable
     }
 
     /// <summary>Starts a daemon without waiting for anything.</summary>
-    public static Process Launch(string device, string? size, int http, int nbd, string socket)
-    {
-        List<string> words =
-        [
-            "--device", device,
-            "--http", string.Create(CultureInfo.InvariantCulture, $"127.0.0.1:{http}"),
-            "--nbd", string.Create(CultureInfo.InvariantCulture, $"127.0.0.1:{nbd}"),
-            "--nbd-socket", socket,
-        ];
-        return Tool.Start(Tool.CloudFsd, size is null ? words : [.. words, "--size", size]);
-    }
+    public static Process Launch(string device, string? size, int http, int nbd, string socket) =>
+        Tool.Start(Tool.CloudFsd, Words("127.0.0.1", device, size, http, nbd, socket));
 
     /// <summary>Kills it as a crash would; returns when it is gone.</summary>
     public void Kill()
@@ -259,8 +262,23 @@ internal sealed partial class Host : IAsyncDisposable
 
     public void Signal(int signal) => SendSignal(Pid, signal);
 
+    /// <summary>Sends a signal to a process that a test started.</summary>
+    public static void Signal(Process process, int signal) => SendSignal(process.Id, signal);
+
     [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
     private static partial int SendSignal(int pid, int signal);
+
+    private static List<string> Words(string address, string device, string? size, int http, int nbd, string socket)
+    {
+        List<string> words =
+        [
+            "--device", device,
+            "--http", string.Create(CultureInfo.InvariantCulture, $"{address}:{http}"),
+            "--nbd", string.Create(CultureInfo.InvariantCulture, $"{address}:{nbd}"),
+            "--nbd-socket", socket,
+        ];
+        return size is null ? words : [.. words, "--size", size];
+    }
 
     private void Note(string? line)
     {

@@ -6,6 +6,10 @@ internal static class Machine
     private static readonly Lazy<bool> Loops = new(TryLoop);
     private static readonly Lazy<bool> Mounts = new(TryMount);
 
+    private static readonly Lazy<bool> Namespaces = new(TryNamespace);
+
+    public static bool CanSeparate => Namespaces.Value;
+
     public static bool CanLoop => Loops.Value;
 
     public static bool CanMount => Mounts.Value;
@@ -25,6 +29,17 @@ internal static class Machine
         var file = scratch.Sparse("loop", 1 << 20);
         var made = Tool.Run("losetup", ["--find", "--show", file]);
         return made.Status == 0 && Tool.Run("losetup", ["-d", made.Output.Trim()]).Status == 0;
+    }
+
+    private static bool TryNamespace()
+    {
+        if (Environment.UserName != "root" || Tool.Find("ip") is null)
+        {
+            return false;
+        }
+
+        var name = "cloudfs-try-" + Environment.ProcessId;
+        return Tool.Run("ip", ["netns", "add", name]).Status == 0 && Tool.Run("ip", ["netns", "del", name]).Status == 0;
     }
 
     private static bool TryMount()

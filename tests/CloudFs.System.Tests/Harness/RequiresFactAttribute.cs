@@ -18,6 +18,9 @@ internal sealed class RequiresFactAttribute : FactAttribute
     /// <summary>FUSE file systems can be mounted here.</summary>
     public const string Fuse = "FUSE";
 
+    /// <summary>Network namespaces can be made here.</summary>
+    public const string Namespaces = "network namespaces";
+
     /// <summary>The kernel has NBD devices.</summary>
     public const string KernelNbd = "/dev/nbd0";
 
@@ -30,6 +33,7 @@ internal sealed class RequiresFactAttribute : FactAttribute
                 Loop => Machine.CanLoop ? null : "no loop device can be made here (it takes root and /dev/loop-control)",
                 Mount => Machine.CanMount ? null : "nothing can be mounted here (it takes root)",
                 Fuse => Machine.CanFuse ? null : "no FUSE here (it takes root and /dev/fuse)",
+                Namespaces => Machine.CanSeparate ? null : "no network namespace can be made here (it takes root and ip)",
                 KernelNbd => Machine.HasKernelNbd ? null : "the kernel has no NBD devices (modprobe nbd)",
                 _ => Tool.Find(need) is null ? $"there is no {need} here (scripts/system-packages.sh test installs it)" : null,
             };

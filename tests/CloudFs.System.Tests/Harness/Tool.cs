@@ -43,6 +43,8 @@ internal static class Tool
 
     public static string CloudFsd => Path.Combine(Dist, "cloudfsd");
 
+    public static string Replicator => Path.Combine(Dist, "replicator");
+
     /// <summary>Where a program is; null where it is not.</summary>
     public static string? Find(string program) =>
         program.Contains('/', StringComparison.Ordinal)
@@ -92,10 +94,17 @@ internal static class Tool
         return new Outcome(Describe(program, words), process.ExitCode, await output, await error, clock.Elapsed);
     }
 
-    /// <summary>Starts it; the caller ends it.</summary>
+    /// <summary>Starts it; the caller ends it. With <paramref name="space"/> it runs in that network namespace.</summary>
     public static Process Start(
-        string program, IEnumerable<string> words, IReadOnlyDictionary<string, string>? environment = null)
+        string program, IEnumerable<string> words, IReadOnlyDictionary<string, string>? environment = null, string? space = null)
     {
+        if (space is not null)
+        {
+            // The program takes the place of this one: same process, same id.
+            words = ["netns", "exec", space, program, .. words];
+            program = "ip";
+        }
+
         var start = new ProcessStartInfo(Find(program) ?? program)
         {
             UseShellExecute = false,

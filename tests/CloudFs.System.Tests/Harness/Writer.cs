@@ -28,15 +28,15 @@ internal sealed class Writer(SectorModel model, int firstSector, int sectors, in
 
     public sealed record Request(ushort Type, int First, int Count, long Sequence, ushort Flags);
 
-    /// <summary>Works until the connection breaks, or for a time; an error that is told fails the test.</summary>
-    public void Run(string socket, string disk, TimeSpan? time = null)
+    /// <summary>Works until the connection breaks, for a time, or until stopped; an error that is told fails the test.</summary>
+    public void Run(string socket, string disk, TimeSpan? time = null, CancellationToken stop = default)
     {
         _underWay.Clear();
         var clock = Stopwatch.StartNew();
         try
         {
             using var peer = NbdPeer.Connect(socket, disk);
-            while (time is null || clock.Elapsed < time)
+            while ((time is null || clock.Elapsed < time) && !stop.IsCancellationRequested)
             {
                 if (_underWay.Count < Window)
                 {
