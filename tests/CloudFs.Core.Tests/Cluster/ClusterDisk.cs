@@ -89,13 +89,17 @@ internal sealed class ClusterDisk(ClusterWorld world, Id160 id, Durability durab
         }
         else if (what < 9)
         {
-            var flushable = lane.Flushable(session);
+            var (flushable, covered) = (lane.Flushable(session), local?.Newest ?? default);
             var (isAnswered, status) = await host.AskAsync(async _ => local is null
                 ? await remote!.FlushAsync(default) : await local.FlushAsync(default));
             world.Note(isAnswered ? 100 + (ulong)status : 199);
             if (isAnswered && status == IoStatus.Ok)
             {
                 lane.Flushed(flushable);
+                if (isLocal && durability != Durability.Async && host.Context == context && host.IsUp)
+                {
+                    world.LookAtFlush(id, host, covered);
+                }
             }
         }
         else

@@ -27,11 +27,14 @@ public sealed class ClusterWorldTests(ITestOutputHelper output)
         var count = Number("CLOUDFS_CLUSTER_WORLDS") ?? FreshWorlds;
         output.WriteLine($"clusters {from} to {from + count - 1}");
         var failures = new List<string>();
+        var forked = 0;
         for (var seed = from; seed < from + count; seed++)
         {
             try
             {
-                output.WriteLine(ClusterWorld.Run(seed).ToString());
+                var result = ClusterWorld.Run(seed);
+                forked += result.Forked;
+                output.WriteLine(result.ToString());
             }
             catch (Exception e)
             {
@@ -39,6 +42,8 @@ public sealed class ClusterWorldTests(ITestOutputHelper output)
             }
         }
 
+        // One in some hundred does, until suffixes are given up (docs/testing/fault-model.md).
+        Assert.True(forked <= 2 + (count / 50), $"{forked} disks of {count} clusters were left with two chains");
         Assert.True(failures.Count == 0, $"{failures.Count} of {count}:\n{string.Join("\n\n", failures)}");
     }
 

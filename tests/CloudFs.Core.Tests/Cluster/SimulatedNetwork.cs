@@ -33,6 +33,9 @@ internal sealed class SimulatedNetwork(Simulation simulation, Random random)
     /// <summary>Nothing passes any more from one host to the other; what is sent waits.</summary>
     public void Block(Id160 from, Id160 to) => _blocked.Add((from, to));
 
+    /// <summary>True when what either host sends comes to the other.</summary>
+    public bool Passes(Id160 one, Id160 other) => !_blocked.Contains((one, other)) && !_blocked.Contains((other, one));
+
     /// <summary>All pass again. Of the connections that waited some go on, and some were given up meanwhile.</summary>
     public void Heal()
     {
