@@ -185,7 +185,9 @@ internal sealed class PeerLink : IDisposable
         _wake.Set();
     }
 
-    /// <summary>A source has something. With <paramref name="isSentSoon"/> the caller, or who comes behind it, calls <see cref="SendNow"/>.</summary>
+    /// <summary>
+    /// A source has something. With <paramref name="isSentSoon"/> the caller, or who comes behind it, calls <see cref="SendNow"/>.
+    /// </summary>
     public void Ready(LinkSource source, bool isSentSoon = false)
     {
         if (source.TryQueue())
@@ -372,8 +374,8 @@ internal sealed class PeerLink : IDisposable
     }
 
     /// <summary>
-    /// Sends what there is on this thread, where nobody else is at it: for who has just put something in, and waits for the answer next. Never throws, and
-    /// does not wait for the other end: what it does not take at once goes on by itself.
+    /// Sends what there is on this thread, where nobody else is at it: for who has just put something in, and waits for the answer
+    /// next. Never throws, and does not wait for the other end: what it does not take at once goes on by itself.
     /// </summary>
     public void SendNow()
     {

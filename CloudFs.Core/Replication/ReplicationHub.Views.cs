@@ -134,7 +134,8 @@ public sealed partial class ReplicationHub
             {
                 if (tries * MovePoll > MovePatience)
                 {
-                    throw new RefusalException(Refusal.Unavailable, $"host {to} is at LSN {group.DurableOn(to)}, not {lsn}: wait until it is in step");
+                    throw new RefusalException(
+                        Refusal.Unavailable, $"host {to} is at LSN {group.DurableOn(to)}, not {lsn}: wait until it is in step");
                 }
 
                 await Task.Delay(MovePoll, _services.Runtime.Time, cancellation);
