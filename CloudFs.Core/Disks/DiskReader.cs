@@ -87,7 +87,7 @@ internal sealed class DiskReader(DiskServices services, DiskState state, Lock ga
                     default:
                         var outcome = await BeginRead(extents, i, part, ref run);
                         var isNoted = false;
-                        if (outcome.Status == LogRead.Damaged && services.Healer is { } healer)
+                        if (outcome.Status == LogRead.Damaged && services.Healer is { } healer && healer.MayHave(state.Head.Disk))
                         {
                             (outcome, isNoted) = (await ReadMendingAsync(extent, part, healer), true);
                         }
@@ -276,7 +276,7 @@ internal sealed class DiskReader(DiskServices services, DiskState state, Lock ga
             return (Mended.NotRead, null);
         }
 
-        if (services.Healer is not { } healer)
+        if (services.Healer is not { } healer || !healer.MayHave(state.Head.Disk))
         {
             return (Mended.NotFound, null);
         }

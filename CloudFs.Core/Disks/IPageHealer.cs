@@ -6,6 +6,9 @@ namespace CloudFs.Core.Disks;
 /// <summary>Has pages from other hosts that are damaged here. Any thread.</summary>
 internal interface IPageHealer
 {
+    /// <summary>True when other hosts hold the disk: only then is it worth asking.</summary>
+    bool MayHave(Id160 disk) => true;
+
     /// <summary>
     /// A page of an entry, whole, from whoever has it; null where nobody within reach does. Takes a bounded time. What it gives is for
     /// the caller to prove.

@@ -42,6 +42,8 @@ public sealed partial class ReplicationHub : IPageHealer
         }
     }
 
+    bool IPageHealer.MayHave(Id160 disk) => FindGroup(disk) is not null;
+
     void IPageHealer.NoteHealed(int pages) => Counters.AddHealed(pages);
 
     private async ValueTask<bool> TakeTurnAsync(CancellationToken cancellation)
