@@ -150,7 +150,7 @@ internal sealed class ClusterEndpoints(Node node, DiskFinder finder, DiskMaker m
     private static HttpRefusalException NoDisk(string disk) => new(404, $"no host that is up has a disk '{disk}'");
 
     private async Task<ClusterDiskJson> FindDiskAsync(Exchange exchange, string disk) =>
-        await finder.FindAsync(disk, exchange.Ended) ?? throw NoDisk(disk);
+        await finder.FindAgainAsync(disk, exchange.Ended) ?? throw NoDisk(disk);
 
     /// <summary>By id, or a prefix of it (4 digits at least) that only one host has.</summary>
     private HostView FindHost(string text)

@@ -15,13 +15,30 @@ internal sealed class DiskFinder(Node node)
 {
     private static readonly TimeSpan Memory = TimeSpan.FromSeconds(2);
 
+    private static readonly TimeSpan SeenAfter = TimeSpan.FromMilliseconds(400);
+
     private const int MaxCached = 4096;
 
     private const int Likely = 3;
 
     private readonly ConcurrentDictionary<string, (ClusterDiskJson Disk, long At)> _cache = new();
 
-    /// <summary>By id, unique prefix or name; null where no host that is up has it.</summary>
+    /// <summary>
+    /// By id, unique prefix or name; null where no host that is up has it. A disk that was just made is looked for twice: until its
+    /// their daemons, they don't know it.
+    /// </summary>
+    public async Task<ClusterDiskJson?> FindAgainAsync(string text, CancellationToken cancellation)
+    {
+        if (await FindAsync(text, cancellation) is { } found)
+        {
+            return found;
+        }
+
+        await Task.Delay(SeenAfter, node.Time, cancellation);
+        return await FindAsync(text, cancellation);
+    }
+
+    /// <summary>The same at once.</summary>
     public async Task<ClusterDiskJson?> FindAsync(string text, CancellationToken cancellation)
     {
         if (node.Local.Find(text) is { } local && local.Role is not ("removed" or "joining"))
@@ -53,7 +70,7 @@ internal sealed class DiskFinder(Node node)
     /// <summary>The same as the command sees it.</summary>
     public async Task<DiskPlaceJson?> FindPlaceAsync(string text, CancellationToken cancellation)
     {
-        if (await FindAsync(text, cancellation) is not { } disk)
+        if (await FindAgainAsync(text, cancellation) is not { } disk)
         {
             return null;
         }
