@@ -321,8 +321,8 @@ internal sealed class DiskReader(DiskServices services, DiskState state, Lock ga
             services.Runtime.Report(new EngineEvent(
                 EventLevel.Warning,
                 "healed",
-                $"disk {state.Head.Disk}: {bytes} bytes from {mended.Fetched[0].Lba * EntryLayout.SectorSize} on were damaged on the device "
-                + $"({extent.Position}): they were had from another host, and are written again"));
+                $"disk {state.Head.Disk}: {bytes} bytes from {mended.Fetched[0].Lba * EntryLayout.SectorSize} on were damaged on "
+                + $"the device ({extent.Position}): they were had from another host, and are written again"));
         }
 
         var read = mended.Read;

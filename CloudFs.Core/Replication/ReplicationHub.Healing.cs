@@ -111,7 +111,8 @@ public sealed partial class ReplicationHub : IPageHealer
 
             TellOnce(
                 $"{host} page {disk}", "page-refused",
-                $"disk {disk}: what host {host} sends as sectors {lba} to {lba + wanted.Sectors} of LSN {lsn} is something else: not taken");
+                $"disk {disk}: what host {host} sends as sectors {lba} to {lba + wanted.Sectors} of LSN {lsn} is something else: "
+                + "not taken");
             return null;
         }
         catch (Exception e) when (e is IOException || (e is OperationCanceledException && !cancellation.IsCancellationRequested))

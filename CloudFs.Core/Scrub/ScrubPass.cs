@@ -18,7 +18,9 @@ internal sealed class ScrubPass(ScrubSources sources, ScrubTally tally, PacedDev
     /// <summary>How often something that changes under the reader is looked at again.</summary>
     private const int LooksMax = 3;
 
-    /// <summary>So many pages of a segment that nobody has, one after the other, and no more are asked for: others may be out of reach.</summary>
+    /// <summary>
+    /// So many pages of a segment that nobody has, one after the other, and no more are asked for: others may be out of reach.
+    /// </summary>
     private const int UnmendedMax = 4;
 
     private readonly List<SegmentFault> _faults = [];
