@@ -100,7 +100,8 @@ public sealed class HealTests
 
         await ReadsAsync(disk, Offset, 2);
         Assert.Equal((ulong)PageBytes, disk.GetStatus().DamagedBytes);
-        Assert.Contains("from another host", Assert.Single(host.Events, told => told.Code == "damaged-range").Message, StringComparison.Ordinal);
+        var told = Assert.Single(host.Events, told => told.Code == "damaged-range");
+        Assert.Contains("from another host", told.Message, StringComparison.Ordinal);
         Assert.Equal(ScrubVerdict.Readable, Assert.Single((await ScrubAsync(host)).Findings).Verdict);
         Assert.Equal(0, healer.Healed);
 
