@@ -15,6 +15,9 @@ internal sealed partial class Group
     /// <summary>Whom this host was told to have the disk from, before it has a view that says so.</summary>
     public Id160 ToldPrimary { get; set; }
 
+    /// <summary>When it was told so last, by the hub's clock.</summary>
+    public long ToldAt { get; set; }
+
     /// <summary>What follows on a link; null while nothing does.</summary>
     public Following? Following { get; set; }
 

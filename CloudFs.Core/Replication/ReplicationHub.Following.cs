@@ -6,6 +6,9 @@ namespace CloudFs.Core.Replication;
 /// <content>Following, at both ends: who asks whom for what, heartbeats, acknowledgements.</content>
 public sealed partial class ReplicationHub
 {
+    /// <summary>A host that was told to hold a disk, and that the primary does not want, gives up after so long.</summary>
+    private static readonly TimeSpan JoinPatience = TimeSpan.FromSeconds(10);
+
     internal long LeaseOf(Feed feed) => feed.Link.Lease.AnsweredAfter(feed.AttachedAt) is { } sent ? sent + Ticks(_lease) : 0;
 
     internal ulong HeartbeatOf(PeerLink link) => link.Lease.Sent;
@@ -192,8 +195,11 @@ public sealed partial class ReplicationHub
             // The right to write went while this host was away: what is followed next is whoever has it by the newest view there.
             group.NoteElsewhere(ballot);
         }
-        else if (status == FollowStatus.NotNamed && view.Ballot > group.Ballot && group.Role != GroupRole.Joining)
+        else if (status == FollowStatus.NotNamed && (group.Role == GroupRole.Joining
+            ? Now - group.ToldAt > Ticks(JoinPatience) : view.Ballot > group.Ballot))
         {
+            // Whoever wants it to join says so again and again; where nobody does, what is here is a copy too many.
+            group.ToldPrimary = default;
             group.BecomeRemoved();
         }
         else if (status == FollowStatus.Forked)

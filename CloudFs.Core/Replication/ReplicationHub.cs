@@ -141,6 +141,7 @@ public sealed partial class ReplicationHub : IAsyncDisposable
 
         group ??= AddGroup(disk, _services.Disks.ById(disk), asWitness ? GroupRole.Witness : GroupRole.Joining);
         group.ToldPrimary = primary;
+        group.ToldAt = Now;
         group.BecomeJoining();
         group.RetryAt = 0;
         Changed();
