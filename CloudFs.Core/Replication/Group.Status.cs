@@ -5,6 +5,19 @@ namespace CloudFs.Core.Replication;
 /// <content>How it stands, for people and for those who look after disks.</content>
 internal sealed partial class Group
 {
+    /// <summary>True on a primary that has a replica which is not in step.</summary>
+    public bool IsUnsettled
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return Role == GroupRole.Primary && _members.Values.Any(member =>
+                    member.Replica.Host != _hub.HostId && member is not { IsAttached: true, Feed.Pump: null });
+            }
+        }
+    }
+
     public GroupStatus GetStatus()
     {
         var disk = Disk;

@@ -44,6 +44,9 @@ public sealed partial class ReplicationHub : IAsyncDisposable
     /// <summary>Changes whenever <see cref="GetGroups"/> would show other views, roles or states; not with each entry.</summary>
     public ulong Revision => Volatile.Read(ref _revision);
 
+    /// <summary>True while a replica of a disk whose primary this host is is away or behind.</summary>
+    public bool IsUnsettled => AllGroups().Any(group => group.IsUnsettled);
+
     /// <summary>What came of replication since the engine was opened.</summary>
     public ReplicationCounters Counters { get; } = new();
 

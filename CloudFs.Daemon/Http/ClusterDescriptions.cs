@@ -76,7 +76,14 @@ internal static class ClusterDescriptions
         })],
     };
 
-    /// <summary>The process's start and what changes with views, roles and states; room counts by 64 MiB.</summary>
-    public static string Tag(StorageEngine engine, DateTimeOffset started, ulong free) => string.Create(
-        CultureInfo.InvariantCulture, $"\"{started.UtcTicks:x}-{engine.Replication.Revision}.{free >> 26}\"");
+    /// <summary>
+    /// The process's start and what changes with views, roles and states; room counts by 64 MiB. While a replica is
+    /// away or behind, for how long matters too: then it is another one each second.
+    /// </summary>
+    public static string Tag(StorageEngine engine, TimeSpan uptime, DateTimeOffset started, ulong free)
+    {
+        var second = engine.Replication.IsUnsettled ? (long)uptime.TotalSeconds : 0;
+        return string.Create(
+            CultureInfo.InvariantCulture, $"\"{started.UtcTicks:x}-{engine.Replication.Revision}.{free >> 26}.{second}\"");
+    }
 }

@@ -15,7 +15,7 @@ internal static class ClusterEndpoint
     {
         var engine = exchange.Engine;
         var space = engine.GetSpace();
-        var tag = ClusterDescriptions.Tag(engine, exchange.Services.Facts.Started, space.Free);
+        var tag = ClusterDescriptions.Tag(engine, exchange.Services.Facts.Uptime, exchange.Services.Facts.Started, space.Free);
         exchange.Response.Headers.ETag = tag;
         if (exchange.Request.Headers.IfNoneMatch == tag)
         {
