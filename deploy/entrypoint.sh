@@ -12,12 +12,25 @@ stopping=''
 # Before anything is started: as process 1 a signal without a handler would be lost.
 trap 'stopping=1; [ ${#pids[@]} -eq 0 ] || kill -TERM "${pids[@]}" 2>/dev/null' TERM INT
 
+# A replicator that finds no daemon makes up a host id of its own, and the daemon's would be another one.
+await_daemon() {
+    local pid=$1
+    until CLOUDFS_PARTS=cloudfsd "${BASH_SOURCE[0]%/*}/healthcheck.sh" >/dev/null 2>&1; do
+        [ -z "$stopping" ] && kill -0 "$pid" 2>/dev/null || return
+        sleep 0.2
+    done
+}
+
 for part in $parts; do
     [ -z "$stopping" ] || break
     case $part in
     cloudfsd) cloudfsd "$@" & ;;
-    # shellcheck disable=SC2086 # the peers are several words
-    replicator) replicator "${CLOUDFS_REPLICATOR_HOST_ID:-auto}" ${CLOUDFS_PEERS:-} & ;;
+    replicator)
+        [ ${#pids[@]} -eq 0 ] || await_daemon "${pids[0]}"
+        [ -z "$stopping" ] || break
+        # shellcheck disable=SC2086 # the peers are several words
+        replicator "${CLOUDFS_REPLICATOR_HOST_ID:-auto}" ${CLOUDFS_PEERS:-} &
+        ;;
     *)
         echo "entrypoint: CLOUDFS_PARTS has '$part'; it may have cloudfsd and replicator" >&2
         exit 2
