@@ -27,6 +27,8 @@ internal sealed class ReplicatorProcess : IAsyncDisposable
 
     private static readonly TimeSpan StopPatience = TimeSpan.FromSeconds(2);
 
+    private static readonly TimeSpan LabelRetry = TimeSpan.FromMilliseconds(250);
+
     private readonly CancellationTokenSource _stopping = new();
     private readonly HttpCaller _caller = new();
     private readonly EventLog _log;
@@ -156,17 +158,31 @@ internal sealed class ReplicatorProcess : IAsyncDisposable
         };
     }
 
-    /// <summary>The daemon's label counts most; then what was given or kept. A daemon that is down is not waited for.</summary>
+    /// <summary>
+    /// The daemon's label counts most; then what was given or kept. A daemon that is down is waited for only where nothing else
+    /// names the host: an id made up meanwhile would not be the one on the device. A witness may have no daemon at all.
+    /// </summary>
     private async Task<Id160> SettleIdAsync(ReplicatorOptions options, DaemonClient daemon, CancellationToken cancellation)
     {
-        var reply = await daemon.GetHostAsync(cancellation);
-        var label = reply.Read(HttpContractsJson.Default.HostJson)?.Host;
+        var kept = Id160.TryParse(_store!.GetFact(HostIdFact), out var stored) ? stored : (Id160?)null;
+        var named = options.HostId is not null || kept is not null || options.Witness;
+        var label = await AskLabelAsync(daemon, cancellation);
+        for (var told = false; label is null && !named; label = await AskLabelAsync(daemon, cancellation))
+        {
+            if (!told)
+            {
+                _log.Warn($"the daemon at {options.Daemon.Authority} does not answer yet: its host id is waited for");
+                told = true;
+            }
+
+            await Task.Delay(LabelRetry, cancellation);
+        }
+
         if (label is not null && !Id160.TryParse(label, out _))
         {
             throw new StartRefusedException($"the daemon at {options.Daemon.Authority} says that its host id is '{label}', which is none");
         }
 
-        var kept = Id160.TryParse(_store!.GetFact(HostIdFact), out var stored) ? stored : (Id160?)null;
         if (label is not null && options.HostId is { } given && given.ToString() != label)
         {
             throw new StartRefusedException(
@@ -177,6 +193,9 @@ internal sealed class ReplicatorProcess : IAsyncDisposable
         _store.SetFact(HostIdFact, id.ToString());
         return id;
     }
+
+    private static async Task<string?> AskLabelAsync(DaemonClient daemon, CancellationToken cancellation) =>
+        (await daemon.GetHostAsync(cancellation)).Read(HttpContractsJson.Default.HostJson)?.Host;
 
     private static List<HttpRoute> Routes(Node node, DiskFinder finder)
     {
