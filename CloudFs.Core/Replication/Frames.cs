@@ -42,6 +42,8 @@ internal sealed class LinkProtocolException(string message) : IOException(messag
 /// <summary>Frames on their way out: bytes that grow, reused. One user at a time.</summary>
 internal sealed class FrameWriter
 {
+    private const int KeptMax = 4 << 20;
+
     private byte[] _bytes = new byte[4096];
     private int _start;
 
@@ -112,7 +114,15 @@ internal sealed class FrameWriter
     /// <summary>Changes a number that was put before.</summary>
     public void Patch(int offset, uint value) => BinaryPrimitives.WriteUInt32LittleEndian(_bytes.AsSpan(offset), value);
 
-    public void Clear() => Count = 0;
+    /// <summary>Empties it; what a burst needed is not kept.</summary>
+    public void Clear()
+    {
+        Count = 0;
+        if (_bytes.Length > KeptMax)
+        {
+            _bytes = new byte[4096];
+        }
+    }
 
     /// <summary>Takes back what was put since there were so many bytes.</summary>
     public void Truncate(int count) => Count = count;

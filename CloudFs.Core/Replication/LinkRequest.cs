@@ -26,6 +26,18 @@ internal enum LinkRequest : byte
     Entries = 10,
 }
 
+/// <summary>What can be told of a request without its body.</summary>
+internal static class LinkRequests
+{
+    /// <summary>Requests and answers take places by their bytes, one at least.</summary>
+    public const int PlaceBytes = 64 << 10;
+
+    /// <summary>True for what a client of the other host asks for.</summary>
+    public static bool IsOfSession(this LinkRequest request) => request is >= LinkRequest.Open and <= LinkRequest.Describe;
+
+    public static int PlacesOf(int bytes) => 1 + (bytes / PlaceBytes);
+}
+
 /// <summary>How an answer begins.</summary>
 internal enum LinkAnswer : byte
 {

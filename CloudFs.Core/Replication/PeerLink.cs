@@ -37,14 +37,13 @@ internal interface ILinkOwner
 /// collects from whoever has
 /// something, in turn, so that no disk waits behind another for longer than one piece.
 /// </summary>
-internal sealed class PeerLink : IDisposable
+internal sealed partial class PeerLink : IDisposable
 {
     /// <summary>So much is collected for one send.</summary>
     public const int SendBytes = 256 << 10;
 
     private const uint Version = 1;
-    private const int ControlBytesMax = 16 << 20;
-    private const int RequestsMax = 64;
+    private const int ControlBytesMax = 64 << 20;
 
     private readonly IPeerChannel _channel;
     private readonly ILinkOwner _owner;
@@ -53,8 +52,6 @@ internal sealed class PeerLink : IDisposable
     private readonly AsyncSignal _wake = new();
     private readonly Lock _lock = new();
     private readonly Queue<LinkSource> _ready = new();
-    private readonly Dictionary<uint, TaskCompletionSource<byte[]>> _requests = [];
-    private readonly SemaphoreSlim _serving = new(RequestsMax);
     private readonly CancellationTokenSource _ended = new();
     private FrameWriter _control = new();
     private FrameWriter _spare = new();
@@ -62,7 +59,6 @@ internal sealed class PeerLink : IDisposable
     /// <summary>1 while somebody sends; what is collected is theirs.</summary>
     private int _turn;
     private readonly FrameWriter _sending = new();
-    private uint _nextRequest;
     private bool _isClosed;
 
     public PeerLink(IPeerChannel channel, ILinkOwner owner, Id160 host, Id160 device, bool isDialler)
@@ -83,6 +79,9 @@ internal sealed class PeerLink : IDisposable
     public Id160 PeerHost { get; private set; }
 
     public Id160 PeerDevice { get; private set; }
+
+    /// <summary>Cancelled once it has ended.</summary>
+    public CancellationToken Ended => _ended.Token;
 
     /// <summary>Heartbeats that went over it, and what was answered.</summary>
     public LinkLease Lease { get; } = new();
@@ -144,11 +143,7 @@ internal sealed class PeerLink : IDisposable
         }
     }
 
-    public void Dispose()
-    {
-        _ended.Dispose();
-        _serving.Dispose();
-    }
+    public void Dispose() => _ended.Dispose();
 
     /// <summary>Ends the link. Any thread, any number of times.</summary>
     public void Break()
@@ -204,43 +199,6 @@ internal sealed class PeerLink : IDisposable
         }
     }
 
-    /// <summary>Asks the other end; gives its answer.</summary>
-    /// <exception cref="IOException">The link ended before.</exception>
-    public async ValueTask<byte[]> AskAsync(LinkRequest request, Action<FrameWriter> fill, CancellationToken cancellation)
-    {
-        // Who waits goes on on the reading loop: it does little before it waits again.
-        var answer = new TaskCompletionSource<byte[]>();
-        uint id;
-        lock (_lock)
-        {
-            if (_isClosed)
-            {
-                throw new IOException($"the link to host {PeerHost} has ended");
-            }
-
-            id = _nextRequest++;
-            _requests.Add(id, answer);
-        }
-
-        Say(FrameType.Request, frame =>
-        {
-            frame.Put(id);
-            frame.Put((byte)request);
-            fill(frame);
-        });
-        try
-        {
-            return await answer.Task.WaitAsync(cancellation);
-        }
-        finally
-        {
-            lock (_lock)
-            {
-                _requests.Remove(id);
-            }
-        }
-    }
-
     private void Greet(FrameType type, ReadOnlySpan<byte> payload, Id160 expected)
     {
         var hello = new FrameReader(payload);
@@ -267,8 +225,7 @@ internal sealed class PeerLink : IDisposable
         switch (type)
         {
             case FrameType.Request:
-                await _serving.WaitAsync(_ended.Token);
-                _ = ServeAsync(payload.ToArray());
+                BeginServing(payload.ToArray());
                 break;
             case FrameType.Response:
                 TakeAnswer(payload.Span);
@@ -278,61 +235,6 @@ internal sealed class PeerLink : IDisposable
             default:
                 await _owner.OnFrameAsync(this, type, payload);
                 break;
-        }
-    }
-
-    private async Task ServeAsync(byte[] request)
-    {
-        try
-        {
-            if (request.Length < 5)
-            {
-                throw new LinkProtocolException($"host {PeerHost} sends a request of {request.Length} bytes");
-            }
-
-            var id = BitConverter.ToUInt32(request);
-            var answer = await _owner.AnswerAsync(this, (LinkRequest)request[4], request.AsMemory(5));
-            Say(FrameType.Response, frame =>
-            {
-                frame.Put(id);
-                frame.Put(answer.Written.Span);
-            });
-        }
-        catch (Exception e) when (e is IOException or OperationCanceledException or InvalidOperationException)
-        {
-            // The other end may ask again over a new link; nothing here depends on its having an answer.
-            Break();
-        }
-        finally
-        {
-            _serving.Release();
-        }
-    }
-
-    private void TakeAnswer(ReadOnlySpan<byte> payload)
-    {
-        var reader = new FrameReader(payload);
-        var id = reader.UInt32();
-        TaskCompletionSource<byte[]>? waiting;
-        lock (_lock)
-        {
-            waiting = _requests.GetValueOrDefault(id);
-        }
-
-        waiting?.TrySetResult(reader.Take(reader.Left).ToArray());
-    }
-
-    private void FailRequests()
-    {
-        TaskCompletionSource<byte[]>[] waiting;
-        lock (_lock)
-        {
-            waiting = [.. _requests.Values];
-        }
-
-        foreach (var one in waiting)
-        {
-            one.TrySetException(new IOException($"the link to host {PeerHost} ended"));
         }
     }
 

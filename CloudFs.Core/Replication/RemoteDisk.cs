@@ -13,19 +13,25 @@ public sealed class RemoteDisk : IAsyncDisposable
 {
     private const int PieceMax = 1 << 20;
 
+    /// <summary>What one session may have under way, in places: a link has room for several, so that none stops the others.</summary>
+    private const int PlacesMax = 64;
+
     private static readonly TimeSpan Retry = TimeSpan.FromSeconds(0.25);
 
     private readonly ReplicationHub _hub;
     private readonly Func<CancellationToken, ValueTask<PeerAddress>> _findPrimary;
     private readonly TimeProvider _time;
     private readonly Lock _lock = new();
-    private readonly SemaphoreSlim _opening = new(1);
-    private readonly CancellationTokenSource _ended;
+    private readonly PlaceQueue _opening = new(1);
+    private readonly PlaceQueue _places = new(PlacesMax);
+    private readonly CancellationTokenSource _ending;
+    private readonly CancellationToken _ended;
     private PeerLink? _link;
     private DiskVersion _acknowledged;
     private bool _isBroken;
     private TimeSpan _patience = ReplicationHub.DefaultPatience;
     private long _size;
+    private int _isDisposed;
 
     internal RemoteDisk(
         ReplicationHub hub, TimeProvider time, Id160 id, Func<CancellationToken, ValueTask<PeerAddress>> findPrimary)
@@ -33,7 +39,8 @@ public sealed class RemoteDisk : IAsyncDisposable
         _hub = hub;
         _time = time;
         _findPrimary = findPrimary;
-        _ended = CancellationTokenSource.CreateLinkedTokenSource(hub.Stopping);
+        _ending = CancellationTokenSource.CreateLinkedTokenSource(hub.Stopping);
+        _ended = _ending.Token;
         Id = id;
     }
 
@@ -62,7 +69,8 @@ public sealed class RemoteDisk : IAsyncDisposable
                     frame.Put(at);
                     frame.Put((uint)piece);
                 },
-                cancellation);
+                cancellation,
+                piece);
             if (status != IoStatus.Ok)
             {
                 return status;
@@ -94,7 +102,8 @@ public sealed class RemoteDisk : IAsyncDisposable
                     frame.Put(fua);
                     frame.Put(piece.Span);
                 },
-                cancellation);
+                cancellation,
+                piece.Length);
             if (status != IoStatus.Ok)
             {
                 return status;
@@ -152,7 +161,12 @@ public sealed class RemoteDisk : IAsyncDisposable
     public ValueTask DisposeAsync()
     {
         Volatile.Write(ref _isBroken, true);
-        EndRequests();
+        if (Interlocked.Exchange(ref _isDisposed, 1) == 0)
+        {
+            EndRequests();
+            _ending.Dispose();
+        }
+
         return ValueTask.CompletedTask;
     }
 
@@ -160,7 +174,7 @@ public sealed class RemoteDisk : IAsyncDisposable
     /// <exception cref="IOException">The primary can't be reached.</exception>
     internal async ValueTask<PeerLink> OpenAsync(CancellationToken cancellation)
     {
-        await _opening.WaitAsync(cancellation);
+        await _opening.EnterAsync(1, cancellation);
         try
         {
             if (Volatile.Read(ref _link) is { } known)
@@ -200,12 +214,12 @@ public sealed class RemoteDisk : IAsyncDisposable
         }
         finally
         {
-            _opening.Release();
+            _opening.Leave(1);
         }
     }
 
     /// <summary>On this thread: those who wait go on where they are told of it.</summary>
-    private void EndRequests() => _ended.Cancel();
+    private void EndRequests() => _ending.Cancel();
 
     private DiskVersion Acknowledged
     {
@@ -219,7 +233,22 @@ public sealed class RemoteDisk : IAsyncDisposable
     }
 
     private async ValueTask<(IoStatus Status, ReadOnlyMemory<byte> Bytes)> AskAsync(
-        LinkRequest request, Action<FrameWriter> fill, CancellationToken cancellation)
+        LinkRequest request, Action<FrameWriter> fill, CancellationToken cancellation, int size = 0)
+    {
+        var places = LinkRequests.PlacesOf(size);
+        await _places.EnterAsync(places, cancellation);
+        try
+        {
+            return await AskUntilAnsweredAsync(request, fill, size, cancellation);
+        }
+        finally
+        {
+            _places.Leave(places);
+        }
+    }
+
+    private async ValueTask<(IoStatus Status, ReadOnlyMemory<byte> Bytes)> AskUntilAnsweredAsync(
+        LinkRequest request, Action<FrameWriter> fill, int size, CancellationToken cancellation)
     {
         var began = _time.GetTimestamp();
         while (!IsBroken)
@@ -227,7 +256,7 @@ public sealed class RemoteDisk : IAsyncDisposable
             PeerLink? link = null;
             try
             {
-                link = Volatile.Read(ref _link) ?? await OpenAsync(_ended.Token);
+                link = Volatile.Read(ref _link) ?? await OpenAsync(_ended);
                 if (!IsBroken)
                 {
                     var answer = await link.AskAsync(
@@ -237,7 +266,8 @@ public sealed class RemoteDisk : IAsyncDisposable
                             frame.Put(Id);
                             fill(frame);
                         },
-                        _ended.Token).AsTask().WaitAsync(cancellation);
+                        _ended,
+                        size).AsTask().WaitAsync(cancellation);
                     if (Take(answer, out var status, out var bytes))
                     {
                         return (status, bytes);

@@ -120,14 +120,11 @@ public sealed partial class ReplicationHub
         try
         {
             var link = await LinkToAsync(replica.Host, null, _stopping.Token);
-            var answer = await link.AskAsync(
-                LinkRequest.Promise,
-                frame =>
-                {
-                    frame.Put(group.Id);
-                    frame.Put(ballot);
-                },
-                _stopping.Token).AsTask().WaitAsync(AskPatience, _services.Runtime.Time, _stopping.Token);
+            var answer = await AskWithinAsync(AskPatience, link, LinkRequest.Promise, frame =>
+            {
+                frame.Put(group.Id);
+                frame.Put(ballot);
+            });
             if (answer[0] != (byte)LinkAnswer.Ok || link.PeerDevice != replica.Device)
             {
                 return null;
@@ -198,14 +195,16 @@ public sealed partial class ReplicationHub
             while (group.Disk!.Newest.Lsn < upTo)
             {
                 var after = group.Disk.Newest.Lsn;
-                var answer = await link.AskAsync(
+                var answer = await AskWithinAsync(
+                    AskPatience * 5,
+                    link,
                     LinkRequest.Entries,
                     frame =>
                     {
                         frame.Put(group.Id);
                         frame.Put(after);
                     },
-                    _stopping.Token).AsTask().WaitAsync(AskPatience * 5, _services.Runtime.Time, _stopping.Token);
+                    PieceMax);
                 if (answer[0] != (byte)LinkAnswer.Ok)
                 {
                     return ReadText(answer);

@@ -13,7 +13,7 @@ public sealed partial class ReplicationHub : IPageHealer
     /// <summary>Pages that are asked for at a time: a device that rots all over must not take the links from everything else.</summary>
     private const int FetchesMax = 4;
 
-    private readonly SemaphoreSlim _fetching = new(FetchesMax);
+    private readonly PlaceQueue _fetching = new(FetchesMax);
     private readonly CancellationToken _stop;
 
     async ValueTask<byte[]?> IPageHealer.FetchAsync(
@@ -38,7 +38,7 @@ public sealed partial class ReplicationHub : IPageHealer
         }
         finally
         {
-            _fetching.Release();
+            _fetching.Leave(1);
         }
     }
 
@@ -52,7 +52,7 @@ public sealed partial class ReplicationHub : IPageHealer
         using var any = CancellationTokenSource.CreateLinkedTokenSource(patience.Token, cancellation, _stop);
         try
         {
-            await _fetching.WaitAsync(any.Token);
+            await _fetching.EnterAsync(1, any.Token);
             return true;
         }
         catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
@@ -127,9 +127,6 @@ public sealed partial class ReplicationHub : IPageHealer
     private async ValueTask EndFetchesAsync()
     {
         _services.Healer = null;
-        for (var i = 0; i < FetchesMax; i++)
-        {
-            await _fetching.WaitAsync(CancellationToken.None);
-        }
+        await _fetching.EnterAsync(FetchesMax, CancellationToken.None);
     }
 }

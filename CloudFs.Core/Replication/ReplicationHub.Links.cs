@@ -233,6 +233,23 @@ public sealed partial class ReplicationHub : ILinkOwner
         }
     }
 
+    /// <summary>Asks a host; its answer is waited for so long.</summary>
+    /// <exception cref="IOException">There was none, or the link ended.</exception>
+    private async ValueTask<byte[]> AskWithinAsync(
+        TimeSpan patience, PeerLink link, LinkRequest request, Action<FrameWriter> fill, int bytes = 0)
+    {
+        using var enough = new CancellationTokenSource(patience, _services.Runtime.Time);
+        using var any = CancellationTokenSource.CreateLinkedTokenSource(enough.Token, _stop);
+        try
+        {
+            return await link.AskAsync(request, fill, any.Token, bytes);
+        }
+        catch (OperationCanceledException) when (!_stop.IsCancellationRequested)
+        {
+            throw new IOException($"host {link.PeerHost} did not answer within {patience.TotalSeconds} s");
+        }
+    }
+
     private async Task RunLinkAsync(PeerLink link, Id160 expected, CancellationToken cancellation)
     {
         using var both = CancellationTokenSource.CreateLinkedTokenSource(cancellation, _stopping.Token);

@@ -23,24 +23,13 @@ public sealed partial class ReplicationHub
         return remote;
     }
 
+    private readonly ServedSessions _served = new();
+
     async ValueTask<FrameWriter> ILinkOwner.AnswerAsync(PeerLink link, LinkRequest request, ReadOnlyMemory<byte> body)
     {
         try
         {
-            return request switch
-            {
-                LinkRequest.Promise => await AnswerPromiseAsync(body),
-                LinkRequest.HandOver => await AnswerHandOverAsync(link, body),
-                LinkRequest.Page => await AnswerPageAsync(body),
-                LinkRequest.Entries => await AnswerEntriesAsync(body),
-                LinkRequest.Open => await AnswerOpenAsync(body),
-                LinkRequest.Read => await AnswerReadAsync(body),
-                LinkRequest.Write => await AnswerWriteAsync(body),
-                LinkRequest.Zero => await AnswerZeroAsync(body),
-                LinkRequest.Flush => await AnswerFlushAsync(body),
-                LinkRequest.Describe => await AnswerDescribeAsync(body),
-                _ => throw new LinkProtocolException($"host {link.PeerHost} asks for {(int)request}, which is not known here"),
-            };
+            return request.IsOfSession() ? await AnswerClientAsync(link, request, body) : await AnswerHostAsync(link, request, body);
         }
         catch (RefusalException refused)
         {
@@ -51,6 +40,37 @@ public sealed partial class ReplicationHub
             return Refuse(damaged.Message);
         }
     }
+
+    private async ValueTask<FrameWriter> AnswerClientAsync(PeerLink link, LinkRequest request, ReadOnlyMemory<byte> body)
+    {
+        var disk = new FrameReader(body.Span).Id();
+        await _served.BeginAsync(link, disk);
+        try
+        {
+            return request switch
+            {
+                LinkRequest.Open => await AnswerOpenAsync(body),
+                LinkRequest.Read => await AnswerReadAsync(body, link.Ended),
+                LinkRequest.Write => await AnswerWriteAsync(body, link.Ended),
+                LinkRequest.Zero => await AnswerZeroAsync(body, link.Ended),
+                LinkRequest.Flush => await AnswerFlushAsync(body, link.Ended),
+                _ => await AnswerDescribeAsync(body),
+            };
+        }
+        finally
+        {
+            _served.End(link, disk);
+        }
+    }
+
+    private async ValueTask<FrameWriter> AnswerHostAsync(PeerLink link, LinkRequest request, ReadOnlyMemory<byte> body) => request switch
+    {
+        LinkRequest.Promise => await AnswerPromiseAsync(body),
+        LinkRequest.HandOver => await AnswerHandOverAsync(link, body),
+        LinkRequest.Page => await AnswerPageAsync(body),
+        LinkRequest.Entries => await AnswerEntriesAsync(body),
+        _ => throw new LinkProtocolException($"host {link.PeerHost} asks for {(int)request}, which is not known here"),
+    };
 
     private async ValueTask<FrameWriter> AnswerPromiseAsync(ReadOnlyMemory<byte> body)
     {
@@ -155,7 +175,7 @@ public sealed partial class ReplicationHub
         }
     }
 
-    private async ValueTask<FrameWriter> AnswerReadAsync(ReadOnlyMemory<byte> body)
+    private async ValueTask<FrameWriter> AnswerReadAsync(ReadOnlyMemory<byte> body, CancellationToken ended)
     {
         var (id, offset, length) = ReadRange(body.Span);
         if (length > PieceMax)
@@ -169,11 +189,11 @@ public sealed partial class ReplicationHub
         }
 
         var bytes = new byte[length];
-        var status = await disk.ReadAsync(offset, bytes, _stopping.Token);
+        var status = await disk.ReadAsync(offset, bytes, ended);
         return AnswerOf(status, disk, bytes);
     }
 
-    private async ValueTask<FrameWriter> AnswerWriteAsync(ReadOnlyMemory<byte> body)
+    private async ValueTask<FrameWriter> AnswerWriteAsync(ReadOnlyMemory<byte> body, CancellationToken ended)
     {
         const int Prefix = Id160.Size + 8 + 4 + 1;
         var (id, offset, _) = ReadRange(body.Span);
@@ -183,14 +203,14 @@ public sealed partial class ReplicationHub
         }
 
         var isFua = body.Span[Prefix - 1] != 0;
-        return AnswerOf(await disk.WriteAsync(offset, body[Prefix..], isFua, _stopping.Token), disk);
+        return AnswerOf(await disk.WriteAsync(offset, body[Prefix..], isFua, ended), disk);
     }
 
-    private async ValueTask<FrameWriter> AnswerZeroAsync(ReadOnlyMemory<byte> body)
+    private async ValueTask<FrameWriter> AnswerZeroAsync(ReadOnlyMemory<byte> body, CancellationToken ended)
     {
         var (id, offset, length, isFua) = Read(body.Span);
         return await PrimaryOfAsync(id) is not { } disk ? NotPrimary()
-            : AnswerOf(await disk.ZeroAsync(offset, length, isFua, _stopping.Token), disk);
+            : AnswerOf(await disk.ZeroAsync(offset, length, isFua, ended), disk);
 
         static (Id160, ulong, ulong, bool) Read(ReadOnlySpan<byte> body)
         {
@@ -199,10 +219,10 @@ public sealed partial class ReplicationHub
         }
     }
 
-    private async ValueTask<FrameWriter> AnswerFlushAsync(ReadOnlyMemory<byte> body)
+    private async ValueTask<FrameWriter> AnswerFlushAsync(ReadOnlyMemory<byte> body, CancellationToken ended)
     {
         var id = new FrameReader(body.Span).Id();
-        return await PrimaryOfAsync(id) is not { } disk ? NotPrimary() : AnswerOf(await disk.FlushAsync(_stopping.Token), disk);
+        return await PrimaryOfAsync(id) is not { } disk ? NotPrimary() : AnswerOf(await disk.FlushAsync(ended), disk);
     }
 
     private async ValueTask<FrameWriter> AnswerDescribeAsync(ReadOnlyMemory<byte> body)

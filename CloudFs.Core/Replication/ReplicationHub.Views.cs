@@ -142,16 +142,13 @@ public sealed partial class ReplicationHub
             }
 
             isKnown = false;
-            var answer = await link.AskAsync(
-                LinkRequest.HandOver,
-                frame =>
-                {
-                    frame.Put(group.Id);
-                    frame.Put(head.Lsn);
-                    frame.Put(head.Id);
-                    frame.Put(secret);
-                },
-                CancellationToken.None).AsTask().WaitAsync(MovePatience, _services.Runtime.Time, _stopping.Token);
+            var answer = await AskWithinAsync(MovePatience, link, LinkRequest.HandOver, frame =>
+            {
+                frame.Put(group.Id);
+                frame.Put(head.Lsn);
+                frame.Put(head.Id);
+                frame.Put(secret);
+            });
             isKnown = true;
             if (answer[0] != (byte)LinkAnswer.Ok)
             {

@@ -222,7 +222,6 @@ public sealed partial class ReplicationHub : IAsyncDisposable
         }
 
         await EndFetchesAsync();
-        _fetching.Dispose();
         _stopping.Dispose();
     }
 

@@ -73,6 +73,20 @@ public sealed class HealingTests
         Assert.Equal(IoStatus.Damaged, await read);
     });
 
+    [Fact]
+    public void Many_reads_of_damaged_pages_at_once_are_all_answered() => Run(5, async rig =>
+    {
+        var disk = await FilledAsync(rig);
+        await rig.SameAsync(disk.Id, 4 * PageBytes, 0, 1, 2);
+        for (var page = 0; page < 4; page++)
+        {
+            Rot(rig, 0, page);
+        }
+
+        await Task.WhenAll(Enumerable.Range(0, 24).Select(read => ReadsAsync(disk, read % 4)));
+        Assert.InRange(rig[0].Replication.Counters.HealedPages, 4, 24);
+    });
+
     private static void Rot(ClusterRig rig, int host, int page) =>
         rig.Host(host).Device.FlipBit(Find(rig.Host(host).Device, Page(page)) + 100, 5);
 

@@ -185,6 +185,28 @@ public sealed class ReplicationTests
         }
     });
 
+    [Theory]
+    [InlineData(300, 4096)]
+    [InlineData(48, 1 << 20)]
+    public void A_replica_whose_clients_ask_for_much_at_once_still_acknowledges(int requests, int bytes) => Run(73, 2, async rig =>
+    {
+        var disk = await rig.CreateAsync([0, 1]);
+        await using var remote = await rig[1].Replication.OpenRemoteAsync(
+            disk.Id, _ => ValueTask.FromResult(new PeerAddress(ClusterRig.IdOf(0), "host0")), None);
+        var data = new byte[bytes];
+        new Random(bytes).NextBytes(data);
+        var asked = Enumerable.Range(0, requests)
+            .Select(i => remote.WriteAsync((ulong)(i * bytes), data, fua: i % 4 == 0, None).AsTask()).ToArray();
+        await rig.UntilAsync(() => asked.All(one => one.IsCompleted), "all are acknowledged");
+        Assert.All(asked, one => Assert.Equal(IoStatus.Ok, one.Result));
+        var found = Enumerable.Range(0, requests).Select(_ => new byte[bytes]).ToArray();
+        var reads = found.Select((into, i) => remote.ReadAsync((ulong)(i * bytes), into, None).AsTask()).ToArray();
+        await rig.UntilAsync(() => reads.All(one => one.IsCompleted), "all are read");
+        Assert.All(reads, one => Assert.Equal(IoStatus.Ok, one.Result));
+        Assert.All(found, into => Assert.True(data.AsSpan().SequenceEqual(into)));
+        Assert.DoesNotContain(rig.Host(0).Events.Concat(rig.Host(1).Events), told => told.Code is "link-ended" or "peer-refused");
+    });
+
     [Fact]
     public void A_host_that_is_cut_off_does_not_stop_the_others() => Run(81, 3, async rig =>
     {
