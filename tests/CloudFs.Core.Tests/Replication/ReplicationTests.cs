@@ -208,6 +208,35 @@ public sealed class ReplicationTests
     });
 
     [Fact]
+    public void What_waited_when_a_link_broke_is_written_once() => Run(74, 3, async rig =>
+    {
+        var disk = await rig.CreateAsync([0, 1]);
+        await using var remote = await rig[2].Replication.OpenRemoteAsync(
+            disk.Id, _ => ValueTask.FromResult(new PeerAddress(ClusterRig.IdOf(0), "host0")), None);
+        var (first, second) = (new byte[4096], new byte[4096]);
+        (first[0], second[0]) = (1, 2);
+        rig.Network.Cut(ClusterRig.IdOf(0), ClusterRig.IdOf(1));
+        await rig.PassAsync(5);
+        var newest = disk.Newest.Lsn;
+        var writing = remote.WriteAsync(0, first, fua: false, None).AsTask();
+        await rig.PassAsync(1);
+
+        // The primary waits for its lease; the link breaks under the request, which is sent again.
+        rig.Network.Cut(ClusterRig.IdOf(0), ClusterRig.IdOf(2));
+        rig.Network.Heal(ClusterRig.IdOf(0), ClusterRig.IdOf(2));
+        await rig.PassAsync(3);
+        Assert.False(writing.IsCompleted);
+        rig.Network.Heal(ClusterRig.IdOf(0), ClusterRig.IdOf(1));
+        Assert.Equal(IoStatus.Ok, await writing);
+        Assert.Equal(IoStatus.Ok, await remote.WriteAsync(0, second, fua: true, None));
+        await rig.PassAsync(1);
+        Assert.Equal(newest + 2, disk.Newest.Lsn);
+        var found = new byte[4096];
+        Assert.Equal(IoStatus.Ok, await remote.ReadAsync(0, found, None));
+        Assert.Equal(second, found);
+    });
+
+    [Fact]
     public void A_host_that_is_cut_off_does_not_stop_the_others() => Run(81, 3, async rig =>
     {
         var disk = await rig.CreateAsync([0, 1, 2]);
