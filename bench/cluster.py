@@ -22,7 +22,9 @@ from workloads import FioError, fill_words, row as make_row, wanted
 
 SINGLE, THREE, QUORUM, GLUSTER, CEPH = "cloudfs-1", "cloudfs-3", "quorum", "gluster", "ceph"
 NAMES = (US, THREE, SINGLE, QUORUM, GLUSTER, CEPH)
+HOSTS = {US: 2, THREE: 3, SINGLE: 1}
 CATCH_UP, MANY = "catch-up", "thousand"
+GIB = 1 << 30
 
 
 def limits(quorum=None, gluster=None, ceph=None, single=None):
@@ -136,9 +138,9 @@ class Cluster(Group):
         return run([os.path.join(self.place.dist, "cloudfs"), *words])
 
     def up(self):
-        more = ["--hosts", str(self.hosts)] if self.hosts > 1 else ["--nbd", "127.0.0.1:%d" % free_port()]
+        more = ["--hosts", str(self.hosts)] if self.hosts > 1 else []
         self.cloudfs("up", "--dir", self.folder, "--size", str(self.place.device), "--http", self.http[7:],
-                     *self.place.option("--read-cache", self.place.read_cache), *more)
+                     "--nbd", "127.0.0.1:%d" % free_port(), *self.place.option("--read-cache", self.place.read_cache), *more)
 
     def start(self, transport):
         self.transport = transport
@@ -191,7 +193,7 @@ class Cluster(Group):
 
 
 def server_of(place, name):
-    return Cluster(place, name, {US: 2, THREE: 3, SINGLE: 1}[name]) if name.startswith(US) else Peer(place, name)
+    return Cluster(place, name, HOSTS[name]) if name in HOSTS else Peer(place, name)
 
 
 def bring_up(place, names):
@@ -326,6 +328,11 @@ def measure_all(place, options, names, results):
     return verdicts
 
 
+def room(names, options):
+    """Bytes that all may come to take: our devices fill up with history, the others hold the disk twice."""
+    return sum(HOSTS[name] * options.device if name in HOSTS else 2 * options.size for name in names)
+
+
 def main():
     chosen = (os.environ.pop("BENCH_PEERS", "") or " ".join(NAMES)).split()
     options = Options(os.environ)
@@ -334,11 +341,16 @@ def main():
     dist = os.path.abspath(os.environ.get("CLOUDFS_DIST") or os.path.join(BENCH, "..", "dist"))
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end_on)
+    names = [name for name in NAMES if name in chosen]
+    needed, free = room(names, options), shutil.disk_usage(options.folder).free
+    if free < needed:
+        refuse("%.0f GiB are needed in %s, %.0f are free: choose a smaller BENCH_SIZE, fewer BENCH_PEERS or another BENCH_DIR" % (
+            needed / GIB, options.folder, free / GIB))
     work = tempfile.mkdtemp(prefix="cloudfs-bench.", dir=options.folder)
     place = Place(work, work, dist, options.size, options.device, options.read_cache, options.daemon)
     results, verdicts, status = {"transports": {}, "own": {}}, [], 2
     try:
-        verdicts = measure_all(place, options, [name for name in NAMES if name in chosen], results)
+        verdicts = measure_all(place, options, names, results)
         write_json(options, results, verdicts)
         print("\n".join(verdict_lines(verdicts)))
         status = 1 if any(found.verdict == "FAIL" for found in verdicts) else 0
