@@ -250,14 +250,24 @@ internal sealed partial class Group
 
     private Durability DurabilityNow => Disk?.DurabilityNow ?? Durability.Flush;
 
-    private ValueTask<IoStatus> WaitAsync(ulong lsn, AckLevel level)
+    /// <summary>Neither the disk nor the hub is asked under the lock.</summary>
+    private ValueTask<IoStatus> WaitAsync(ulong lsn, AckLevel level) =>
+        WaitAsync(lsn, level, Disk?.Patience ?? ReplicationHub.DefaultPatience);
+
+    private ValueTask<IoStatus> WaitAsync(ulong lsn, AckLevel level, TimeSpan patience)
     {
-        // The disk is not asked under this lock.
-        var patience = Disk?.Patience ?? ReplicationHub.DefaultPatience;
+        ValueTask<IoStatus> waiting;
         lock (_lock)
         {
-            return WaitLocked(lsn, level, patience);
+            waiting = WaitLocked(lsn, level, patience);
         }
+
+        if (!waiting.IsCompleted)
+        {
+            _hub.Watch(this);
+        }
+
+        return waiting;
     }
 
     private ValueTask<IoStatus> WaitLocked(ulong lsn, AckLevel level, TimeSpan patience)
@@ -284,7 +294,6 @@ internal sealed partial class Group
 
         var waiting = waiter.Start(lsn, level, patience <= TimeSpan.Zero ? long.MaxValue : _hub.Now + _hub.Ticks(patience));
         _waiting.Add(waiter);
-        _hub.Watch(this);
         return waiting;
     }
 

@@ -41,10 +41,13 @@ internal sealed partial class Group
     /// <summary>Waits until the newest view is committed.</summary>
     public ValueTask<IoStatus> ViewCommittedAsync()
     {
+        ulong lsn;
         lock (_lock)
         {
-            return WaitLocked(_views[^1].Lsn, AckLevel.View, Timeout.InfiniteTimeSpan);
+            lsn = _views[^1].Lsn;
         }
+
+        return WaitAsync(lsn, AckLevel.View, Timeout.InfiniteTimeSpan);
     }
 
     /// <summary>What was durable here before this group was.</summary>

@@ -153,9 +153,10 @@ public sealed partial class ReplicationHub
             return (null, "this host restarted, and promises nobody before the longest lease is over");
         }
 
+        // A group's lock and this one are never held together.
+        var primary = group.Ballot.Primary;
         lock (_lock)
         {
-            var primary = group.Ballot.Primary;
             // Who holds the lease may run above itself: nobody else answers clients meanwhile.
             if (primary != ballot.Primary && _restrained.GetValueOrDefault(primary) > now)
             {

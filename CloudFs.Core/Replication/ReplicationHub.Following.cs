@@ -81,10 +81,11 @@ public sealed partial class ReplicationHub
                 continue;
             }
 
+            var primary = group.PrimaryHost;
             PeerLink? link;
             lock (_lock)
             {
-                link = _peers.GetValueOrDefault(group.PrimaryHost)?.Link;
+                link = _peers.GetValueOrDefault(primary)?.Link;
             }
 
             if (link is not null)

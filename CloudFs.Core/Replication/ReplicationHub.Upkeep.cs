@@ -78,17 +78,16 @@ public sealed partial class ReplicationHub
         Group[] watched;
         lock (_lock)
         {
+            // Whoever begins to wait from here on puts its group in again.
             watched = [.. _watched];
+            _watched.Clear();
         }
 
         foreach (var group in watched)
         {
-            if (!group.Expire(Now))
+            if (group.Expire(Now))
             {
-                lock (_lock)
-                {
-                    _watched.Remove(group);
-                }
+                Watch(group);
             }
         }
     }
